@@ -1,0 +1,42 @@
+# Every target does its own set-up in .venv: `make demo` and `make test` work on a fresh machine.
+.PHONY: demo test lint format clean
+
+PYTHON ?= python3
+WORKERS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+GPU := $(shell nvidia-smi -L 2>/dev/null | head -n 1)
+comma := ,
+
+# Without a GPU PyTorch is chosen first, and then kept: no later requirement may replace it.
+TORCH := $(if $(GPU),torch>=2.11,torch==2.13.0)
+CUDA := $(if $(GPU),$(comma)cuda)
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/python examples/digits.py
+
+test: $(VENV)/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term-missing
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy trtnn
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+$(VENV)/torch.stamp:
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) "$(TORCH)"
+	echo "$(TORCH)" > $(VENV)/constraints.txt
+	touch $@
+
+$(VENV)/%.stamp: $(VENV)/torch.stamp pyproject.toml
+	$(INSTALL) --constraint $(VENV)/constraints.txt --editable ".[$*$(CUDA)]"
+	touch $@
+
+clean:
+	rm -rf $(VENV)

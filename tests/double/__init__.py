@@ -1,0 +1,108 @@
+"""A strict double of TensorRT 8.6, 10 and 11 for machines without a GPU.
+
+``load("8.6" | "10" | "11")`` returns what stands in for ``import tensorrt``. It proves form
+(names, signatures, types, shapes, lifetimes, profiles), never numerics or speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from tests.double.basics import (
+    Dims,
+    EngineInspector,
+    HostMemory,
+    Logger,
+    Permutation,
+    TimingCache,
+)
+from tests.double.build import Builder, Config, Profile, typed
+from tests.double.execution import Context, Refitter
+from tests.double.facts import RuleError, Violation, volume
+from tests.double.inference import concrete, facts, layers_before, verify
+from tests.double.network import Network
+from tests.double.runtime import Engine, Runtime, on_execute
+from tests.double.sizes import Unknown, evaluate
+from tests.double.surface import VERSIONS, Surface
+from tests.double.tensors import Attention, Layer, Tensor
+from tests.double.weights import NUMPY, Weights, own
+
+__all__ = ["RuleError", "Unknown", "Violation", "load", "on_execute", "own", "shape_at", "typed"]
+
+BEHAVIOURS: Mapping[str, type] = {
+    "Builder": Builder,
+    "Dims": Dims,
+    "EngineInspector": EngineInspector,
+    "IAttention": Attention,
+    "IBuilderConfig": Config,
+    "ICudaEngine": Engine,
+    "IExecutionContext": Context,
+    "IHostMemory": HostMemory,
+    "ILayer": Layer,
+    "INetworkDefinition": Network,
+    "IOptimizationProfile": Profile,
+    "ITensor": Tensor,
+    "ITimingCache": TimingCache,
+    "Logger": Logger,
+    "Permutation": Permutation,
+    "Refitter": Refitter,
+    "Runtime": Runtime,
+    "Weights": Weights,
+}
+
+
+def load(version: str) -> Any:
+    """Return a fresh stand-in for ``import tensorrt`` of version "8.6", "10" or "11"."""
+    surface = Surface(version, BEHAVIOURS)
+    module: Any = ModuleType(f"tensorrt double {version}")
+    for name, entry in surface.entries.items():
+        if name in surface.types:
+            setattr(module, name, surface.types[name])
+        elif isinstance(entry, dict) and entry.get("value", "").startswith("DataType."):
+            setattr(module, name, getattr(surface.DataType, entry["value"].split(".")[1]))
+        elif isinstance(entry, dict) and "function" in entry:
+            setattr(module, name, unavailable(name))
+    module.__version__ = VERSIONS[version]
+    module._surface = surface
+    module.volume = lambda shape: volume(tuple(shape))
+    module.nptype = number_type
+    module.init_libnvinfer_plugins = lambda logger, namespace: True
+    return module
+
+
+def unavailable(name: str) -> Any:
+    """Return a function that says that the double does not have it."""
+
+    def function(*given: Any, **named: Any) -> Any:
+        raise NotImplementedError(f"the double has no {name}")
+
+    return function
+
+
+def number_type(dtype: Any) -> str:
+    """Return the NumPy type of a ``DataType``, TypeError where NumPy has none."""
+    for numpy_name, name in NUMPY.items():
+        if name == dtype.name:
+            return numpy_name
+    raise TypeError(f"Could not resolve TensorRT datatype to an equivalent numpy datatype: {dtype}")
+
+
+def shape_at(
+    tensor: Any,
+    shapes: Mapping[str, tuple[int, ...]],
+    data: Mapping[str, int] | None = None,
+) -> tuple[int, ...]:
+    """Return a tensor's shape for concrete input shapes, checking every layer before it.
+
+    ``data`` gives numbers for sizes that depend on values, by the name that the ``Unknown``
+    error shows. Raises ``RuleError`` where the shapes break a layer's condition.
+    """
+    known = {**concrete(tensor._network, dict(shapes)), **(data or {})}
+    shape = facts(tensor).shape
+    fault = verify(layers_before(tensor), known)
+    if fault:
+        raise RuleError(fault)
+    memory: dict[str, Any] = {}
+    return tuple(int(evaluate(size, known, memory)) for size in shape)

@@ -1,0 +1,142 @@
+"""The small classes: dimensions, permutations, loggers, host memory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from tests.double.signature import Mismatch, integer
+from tests.double.surface import Plain
+
+
+class Dims(Plain):
+    """Stand in for ``trt.Dims``: a tuple of sizes, invalid after an error."""
+
+    _sizes: tuple[int, ...] | None = ()
+
+    def _init(self, *arguments: Any) -> None:
+        sizes = arguments[0] if len(arguments) == 1 else arguments
+        self._sizes = tuple(sizes)
+        if len(self._sizes) > 8:
+            raise ValueError(f"Dims of {len(self._sizes)} entries; at most 8")
+
+    @classmethod
+    def _adopt(cls, value: Any) -> Any:
+        """Convert a tuple or list, as pybind11 does implicitly."""
+        if not isinstance(value, (tuple, list)):
+            raise Mismatch(f"Dims expected, not {type(value).__name__}")
+        return cls(tuple(integer(item) for item in value))
+
+    def _valid(self) -> tuple[int, ...]:
+        if self._sizes is None:
+            raise ValueError("__len__() should return >= 0")
+        return self._sizes
+
+    def __len__(self) -> int:
+        return len(self._valid())
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._valid())
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._valid()[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, (Dims, tuple, list, Plain)) and tuple(self) == tuple(other)  # type: ignore[arg-type]
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "(invalid)" if self._sizes is None else str(self._sizes)
+
+    @property
+    def MAX_DIMS(self) -> int:
+        return 8
+
+
+class Permutation(Plain):
+    """Stand in for ``trt.Permutation``: always eight entries."""
+
+    def _init(self, *arguments: Any) -> None:
+        order = list(arguments[0]) if arguments else []
+        if len(order) > 8:
+            raise ValueError(f"Permutation of {len(order)} entries; at most 8")
+        self._order = (*order, *range(len(order), 8))
+
+    @classmethod
+    def _adopt(cls, value: Any) -> Any:
+        if not isinstance(value, (tuple, list)):
+            raise Mismatch(f"Permutation expected, not {type(value).__name__}")
+        return cls([integer(item) for item in value])
+
+    def __len__(self) -> int:
+        return 8
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._order)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._order[index]
+
+
+class Logger(Plain):
+    """Stand in for ``trt.Logger``: writes to standard error."""
+
+    def _init(self, minimum: Any) -> None:
+        self._value_min_severity = minimum
+
+    def log(self, severity: Any, message: str) -> None:
+        if severity <= self._value_min_severity:
+            print(f"[TRT] [{severity.name[0]}] {message}", file=sys.stderr)
+
+
+class HostMemory(Plain):
+    """Stand in for ``trt.IHostMemory``."""
+
+    def _setup(self, content: bytes) -> None:
+        self._content = content
+
+    def __bytes__(self) -> bytes:
+        return self._content
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    @property
+    def nbytes(self) -> int:
+        return len(self._content)
+
+    @property
+    def dtype(self) -> Any:
+        return self._surface.DataType.INT8
+
+
+class EngineInspector(Plain):
+    """Stand in for ``trt.EngineInspector``: layer names only."""
+
+    def _setup(self, layers: list[str]) -> None:
+        self._layers = layers
+
+    def get_engine_information(self, form: Any) -> str:
+        names = ", ".join(f'"{name}"' for name in self._layers)
+        return f'{{"Layers": [{names}]}}'
+
+    def get_layer_information(self, index: int, form: Any) -> str:
+        return f'"{self._layers[index]}"'
+
+
+class TimingCache(Plain):
+    """Stand in for ``trt.ITimingCache``: bytes that come back."""
+
+    def _setup(self, content: bytes) -> None:
+        self._content = content or b"timing cache of the double"
+
+    def serialize(self) -> Any:
+        return self._surface.new("IHostMemory", self._content)
+
+    def combine(self, other: Any, mismatch: bool) -> bool:
+        return True
+
+    def reset(self) -> bool:
+        return True

@@ -1,0 +1,114 @@
+"""The typing contract on 8.6, and what strongly typed networks refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.double.facts import FLOATS, RuleError, Violation
+from tests.double.inference import facts
+from tests.double.rules.pointwise import PARAMETERS
+
+COMPUTING = frozenset(
+    {
+        "IConvolutionLayer",
+        "IDeconvolutionLayer",
+        "IMatrixMultiplyLayer",
+        "IEinsumLayer",
+        "IElementWiseLayer",
+        "IUnaryLayer",
+        "IActivationLayer",
+        "ISoftMaxLayer",
+        "IRaggedSoftMaxLayer",
+        "IReduceLayer",
+        "IPoolingLayer",
+        "IScaleLayer",
+        "INormalizationLayer",
+        "IResizeLayer",
+        "ILRNLayer",
+        "ITopKLayer",
+        "IParametricReLULayer",
+        "IGridSampleLayer",
+    }
+)
+FLOWING = frozenset({"IQuantizeLayer", "IDequantizeLayer", "IFillLayer"})
+
+
+def strong(network: Any, config: Any) -> None:
+    """Refuse what a strongly typed network does not take (10 and 11)."""
+    for flag in ("FP16", "BF16", "INT8", "FP8", "INT4", "FP4"):
+        if config._has(flag):
+            raise RuleError(f"k{flag} is not compatible with a strongly typed network")
+    for flag in ("OBEY_PRECISION_CONSTRAINTS", "PREFER_PRECISION_CONSTRAINTS"):
+        if config._has(flag):
+            raise RuleError(f"{flag} is not compatible with a strongly typed network")
+    for layer in network._layers:
+        if "precision" in layer._attributes or layer._output_types:
+            raise RuleError(f"{layer._name}: a precision or output type in a strong network")
+
+
+def weak(network: Any, config: Any) -> None:
+    """Demand that 8.6 is told the types of the graph (lowering.md, section 1)."""
+    layers = network._layers
+    tensors = [*network._inputs, *(out for layer in layers for out in layer._outputs)]
+    half = any(facts(tensor).dtype == "HALF" for tensor in tensors)
+    quantized = any(layer._kind in ("IQuantizeLayer", "IDequantizeLayer") for layer in layers)
+    if config._has("INT8") != quantized:
+        raise Violation("flag INT8 and Quantize or Dequantize layers go together")
+    if config._has("PREFER_PRECISION_CONSTRAINTS") or config._has("STRICT_TYPES"):
+        raise Violation("constraints are obeyed, not preferred")
+    if half:
+        for flag in ("FP16", "OBEY_PRECISION_CONSTRAINTS"):
+            if not config._has(flag):
+                raise Violation(f"the graph holds HALF, and flag {flag} is missing")
+    else:
+        if config._has("FP16") and not quantized:
+            raise Violation("flag FP16 on a graph without HALF: TensorRT would lower precision")
+        if config._has("OBEY_PRECISION_CONSTRAINTS"):
+            raise Violation("constraints on a graph without HALF")
+    for layer in layers:
+        typed_layer(layer, half=half)
+    for tensor in network._outputs:
+        intended = facts(tensor).dtype
+        if tensor._reported() != intended:
+            raise Violation(
+                f"output {tensor._name!r} would come out as {tensor._reported()}, not {intended}: "
+                "set its dtype"
+            )
+
+
+def typed_layer(layer: Any, *, half: bool) -> None:
+    """Check the precision and output type of one layer."""
+    inputs = [facts(tensor).dtype for tensor in layer._inputs if tensor is not None]
+    computes = layer._kind in COMPUTING and bool(inputs) and inputs[0] in FLOATS
+    precision = layer._attributes.get("precision")
+    name = layer._name
+    if not computes or not half:
+        if layer._kind in FLOWING:
+            return
+        if precision is not None or layer._output_types:
+            why = "in a graph without HALF" if computes else "on a layer that does not compute"
+            raise Violation(f"{name}: a precision or output type {why}")
+        return
+    if precision is None or precision.name != inputs[0]:
+        given = None if precision is None else precision.name
+        raise Violation(f"{name}: precision is {given}, the graph says {inputs[0]}")
+    for index, tensor in enumerate(layer._outputs):
+        intended = facts(tensor).dtype
+        declared = layer._output_types.get(index)
+        if (intended in FLOATS or declared is not None) and declared != intended:
+            raise Violation(f"{name}: output type is {declared}, the graph says {intended}")
+    if layer._kind == "INormalizationLayer":
+        inside = layer._attributes["compute_precision"].name
+        if inside != "FLOAT":
+            raise Violation(f"{name}: compute_precision is {inside}; statistics are in FLOAT")
+
+
+def parameters(network: Any) -> None:
+    """Demand that undocumented defaults are not relied upon."""
+    for layer in network._layers:
+        if layer._kind != "IActivationLayer":
+            continue
+        name = layer._attributes["type"].name
+        for parameter in PARAMETERS.get(name, ()):
+            if parameter not in layer._written:
+                raise Violation(f"{layer._name}: {name} needs {parameter}, its default is unknown")

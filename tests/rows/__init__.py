@@ -1,0 +1,108 @@
+"""Rows: a torch callable and its arguments, run against every oracle by ``test_ops.py``."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+
+from trtnn.dims import Dim, evaluate
+
+B = Dim("batch", 1, 2, 4)
+S = Dim("seq", 1, 5, 9)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The recipe of a random tensor; ``constant`` ones are known while tracing."""
+
+    shape: tuple[Any, ...]
+    dtype: torch.dtype
+    low: float | None
+    high: float | None
+    constant: bool
+    _trtnn_leaf: ClassVar[bool] = True
+
+    def make(self, bindings: dict[str, int], generator: torch.Generator) -> torch.Tensor:
+        shape = [evaluate(size, bindings) for size in self.shape]
+        if self.dtype == torch.bool:
+            return torch.rand(shape, generator=generator) > 0.5
+        if not self.dtype.is_floating_point:
+            low = -9 if self.low is None else int(self.low)
+            high = 10 if self.high is None else int(self.high)
+            return torch.randint(low, high, shape, generator=generator).to(self.dtype)
+        if self.low is None and self.high is None:
+            return torch.randn(shape, generator=generator).to(self.dtype)
+        low = -1.0 if self.low is None else self.low
+        high = 1.0 if self.high is None else self.high
+        return (torch.rand(shape, generator=generator) * (high - low) + low).to(self.dtype)
+
+
+def T(
+    *shape: Any,
+    dtype: torch.dtype = torch.float32,
+    low: float | None = None,
+    high: float | None = None,
+) -> Sample:
+    """A traced input tensor."""
+    return Sample(shape, dtype, low, high, constant=False)
+
+
+def C(
+    *shape: Any,
+    dtype: torch.dtype = torch.float32,
+    low: float | None = None,
+    high: float | None = None,
+) -> Sample:
+    """A constant tensor, as a parameter is."""
+    return Sample(shape, dtype, low, high, constant=True)
+
+
+@dataclass(frozen=True, init=False)
+class Row:
+    """One case: ``function(*args, **kwargs)`` as a user's ``forward`` would call it."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    name: str
+    raises: type[Exception] | None
+    unsupported: dict[str, str]
+    oracle: Callable[..., Any] | None
+    tags: tuple[str, ...] = field(default=())
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        name: str | None = None,
+        raises: type[Exception] | None = None,
+        unsupported: dict[str, str] | None = None,
+        oracle: Callable[..., Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        label = getattr(function, "__name__", "row").strip("<>")
+        for key, value in {
+            "function": function,
+            "args": args,
+            "kwargs": kwargs,
+            "name": name or label,
+            "raises": raises,
+            "unsupported": unsupported or {},
+            "oracle": oracle,
+            "tags": (),
+        }.items():
+            object.__setattr__(self, key, value)
+
+
+def all_rows() -> list[tuple[str, Row]]:
+    """Return every row of every module here, with a unique identifier."""
+    found: list[tuple[str, Row]] = []
+    for info in pkgutil.iter_modules(__path__):
+        rows = importlib.import_module(f"{__name__}.{info.name}").ROWS
+        found += [(f"{info.name}-{i}-{row.name}", row) for i, row in enumerate(rows)]
+    return found

@@ -1,0 +1,69 @@
+"""trtnn: compile PyTorch modules with NVIDIA TensorRT's own network API."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trtnn import functional as functional
+    from trtnn import options as options
+    from trtnn.compiler import CompiledModule as CompiledModule
+    from trtnn.compiler import Input as Input
+    from trtnn.compiler import compile as compile
+    from trtnn.compiler import trace as trace
+    from trtnn.dims import Dim as Dim
+    from trtnn.engine import Engine as Engine
+    from trtnn.errors import BackendError as BackendError
+    from trtnn.errors import BuildError as BuildError
+    from trtnn.errors import CopyWarning as CopyWarning
+    from trtnn.errors import DTypeError as DTypeError
+    from trtnn.errors import GraphError as GraphError
+    from trtnn.errors import InputError as InputError
+    from trtnn.errors import OptionError as OptionError
+    from trtnn.errors import RecompileWarning as RecompileWarning
+    from trtnn.errors import ShapeError as ShapeError
+    from trtnn.errors import StreamError as StreamError
+    from trtnn.errors import TraceError as TraceError
+    from trtnn.errors import TrtnnError as TrtnnError
+    from trtnn.errors import UnsupportedError as UnsupportedError
+    from trtnn.graph import Graph as Graph
+    from trtnn.module import Module as Module
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    **dict.fromkeys(("CompiledModule", "Input", "compile", "trace"), "compiler"),
+    "Dim": "dims",
+    "Engine": "engine",
+    "Graph": "graph",
+    "Module": "module",
+    **dict.fromkeys(
+        (
+            "BackendError",
+            "BuildError",
+            "CopyWarning",
+            "DTypeError",
+            "GraphError",
+            "InputError",
+            "OptionError",
+            "RecompileWarning",
+            "ShapeError",
+            "StreamError",
+            "TraceError",
+            "TrtnnError",
+            "UnsupportedError",
+        ),
+        "errors",
+    ),
+}
+__all__ = ["__version__", "functional", "options", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    """Import lazily, so that a saved engine runs without torch."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"trtnn.{_HOMES[name]}"), name)
+    if name in ("functional", "options"):
+        return importlib.import_module(f"trtnn.{name}")
+    raise AttributeError(f"module 'trtnn' has no attribute {name!r}")

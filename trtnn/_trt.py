@@ -1,0 +1,267 @@
+"""The one door to ``tensorrt``: imports it, asks it for facts, hides what differs by version."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from trtnn.errors import BackendError, BuildError, OptionError
+from trtnn.options import BuildOptions
+
+_DTYPES = {
+    "float32": "FLOAT",
+    "float16": "HALF",
+    "bfloat16": "BF16",
+    "int64": "INT64",
+    "int32": "INT32",
+    "int8": "INT8",
+    "uint8": "UINT8",
+    "bool": "BOOL",
+}
+_LEVELS = {
+    "INTERNAL_ERROR": logging.CRITICAL,
+    "ERROR": logging.ERROR,
+    "WARNING": logging.WARNING,
+    "INFO": logging.INFO,
+    "VERBOSE": logging.DEBUG,
+}
+# Observed on a GPU: execute_v2 runs on a blocking stream of its own, so that CUDA itself makes it
+# wait for work on the legacy default stream. Only versions seen to behave so stand here.
+_WAITS_FOR_DEFAULT_STREAM = ("8.6.0",)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one TensorRT can do, asked of the library itself."""
+
+    version: str
+    layers: frozenset[str]
+    activations: frozenset[str]
+    unaries: frozenset[str]
+    dtypes: frozenset[str]
+    strongly_typed: bool
+
+    @property
+    def index_dtype(self) -> str:
+        """The dtype of shape tensors."""
+        return "int64" if "INT64" in self.dtypes else "int32"
+
+    @property
+    def scalars_in_unary(self) -> bool:
+        return self.strongly_typed
+
+    def has_dtype(self, name: str) -> bool:
+        """Say whether a dtype exists here; int64 travels as int32 where it does not."""
+        return name == "int64" or _DTYPES.get(name) in self.dtypes
+
+
+def load() -> ModuleType:
+    """Import TensorRT.
+
+    Raises:
+        BackendError: It is not installed, or of a version that trtnn does not take.
+    """
+    if "CUDA_MODULE_LOADING" not in os.environ:
+        torch = sys.modules.get("torch")
+        if torch is None or not torch.cuda.is_initialized():
+            os.environ["CUDA_MODULE_LOADING"] = "LAZY"
+    try:
+        module = importlib.import_module("tensorrt")
+    except ImportError as error:
+        raise BackendError(
+            f"TensorRT cannot be imported: {error}", hint='pip install "trtnn[cuda]"'
+        ) from error
+    check_version(module)
+    return module
+
+
+def check_version(module: ModuleType) -> None:
+    """Refuse versions whose strong typing is incomplete."""
+    major, minor = (int(part) for part in module.__version__.split(".")[:2])
+    if major == 10 and minor < 12:
+        raise BackendError(
+            f"TensorRT {module.__version__}: strong typing is incomplete before 10.12",
+            hint="install TensorRT 8.6, 10.12 or later, or 11",
+        )
+    if (major, minor) < (8, 6) or major == 9:
+        raise BackendError(
+            f"TensorRT {module.__version__} is not supported",
+            hint="install TensorRT 8.6, 10.12 or later, or 11",
+        )
+
+
+def target_of(trt: ModuleType) -> Target:
+    """Ask a TensorRT what it has."""
+    return Target(
+        version=trt.__version__,
+        layers=frozenset(
+            name.removeprefix("add_") for name in dir(trt.INetworkDefinition) if name[:4] == "add_"
+        ),
+        activations=frozenset(trt.ActivationType.__members__),
+        unaries=frozenset(trt.UnaryOperation.__members__),
+        dtypes=frozenset(trt.DataType.__members__),
+        strongly_typed=not hasattr(trt.ILayer, "precision")
+        or "STRONGLY_TYPED" in trt.NetworkDefinitionCreationFlag.__members__,
+    )
+
+
+class Log:
+    """TensorRT's logger, bridged to ``logging`` (``trtnn.tensorrt``), and its recent errors."""
+
+    def __init__(self, trt: ModuleType, level: int) -> None:
+        self.errors: list[str] = []
+        self.level = level
+        sink = logging.getLogger("trtnn.tensorrt")
+        log = self
+
+        class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
+            def __init__(self) -> None:
+                trt.ILogger.__init__(self)
+
+            def log(self, severity: Any, message: str) -> None:
+                number = _LEVELS[severity.name]
+                if number >= logging.ERROR:
+                    log.errors.append(message)
+                    del log.errors[:-20]
+                if number >= log.level:
+                    sink.log(number, message)
+
+        self.handle = Logger()
+
+    def take(self) -> str:
+        """Return TensorRT's error lines since the last call."""
+        lines, self.errors[:] = "\n    ".join(self.errors), []
+        return lines
+
+
+_logs: dict[int, Log] = {}
+
+
+class TensorRT:
+    """One TensorRT library: its facts, its logger, and calls whose failure is an error.
+
+    Args:
+        module: ``tensorrt`` itself; imported if omitted.
+        log_level: Messages below this level of ``logging`` are dropped.
+    """
+
+    def __init__(self, module: ModuleType | None = None, log_level: int = logging.WARNING) -> None:
+        self.trt = module if module is not None else load()
+        self.target = target_of(self.trt)
+        # TensorRT keeps one logger for the process: the first, so there is one for each module.
+        self.log = _logs.setdefault(id(self.trt), Log(self.trt, log_level))
+        self.log.level = log_level
+
+    @property
+    def waits_for_default_stream(self) -> bool:
+        """Whether this version was seen to wait for the legacy default stream by itself."""
+        return self.target.version in _WAITS_FOR_DEFAULT_STREAM
+
+    def dtype(self, name: str) -> Any:
+        """Return TensorRT's DataType of a torch dtype's name."""
+        if name == "int64" and "INT64" not in self.target.dtypes:
+            name = "int32"
+        member = _DTYPES.get(name)
+        if member is None or member not in self.target.dtypes:
+            raise OptionError(f"TensorRT {self.target.version} has no {name}")
+        return getattr(self.trt.DataType, member)
+
+    def dtype_name(self, dtype: Any) -> str:
+        """Return the torch name of a DataType."""
+        return next(name for name, member in _DTYPES.items() if member == dtype.name)
+
+    def builder(self) -> Any:
+        return self._made(self.trt.Builder(self.log.handle), "create a builder")
+
+    def network(self, builder: Any) -> Any:
+        """Create a network: explicit batch on 8.6, strongly typed later."""
+        flags = self.trt.NetworkDefinitionCreationFlag
+        bits = 0
+        if hasattr(flags, "EXPLICIT_BATCH"):
+            name = "STRONGLY_TYPED" if hasattr(flags, "STRONGLY_TYPED") else "EXPLICIT_BATCH"
+            bits = 1 << int(getattr(flags, name))
+        return self._made(builder.create_network(bits), "create a network")
+
+    def weights(self, array: Any, dtype: str) -> Any:
+        """Return weights that refer to ``array`` (NumPy, or a torch tensor for bfloat16)."""
+        if dtype == "bfloat16":
+            return self.trt.Weights(self.dtype(dtype), array.data_ptr(), array.numel())
+        return self.trt.Weights(array)
+
+    def config(self, builder: Any, options: BuildOptions, *, tf32: bool, half: bool) -> Any:
+        """Create the builder's configuration from options and the graph's types."""
+        trt = self.trt
+        config = self._made(builder.create_builder_config(), "create a builder config")
+        if options.workspace_bytes is not None:
+            config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
+        if options.builder_optimization_level is not None:
+            config.builder_optimization_level = options.builder_optimization_level
+        if not tf32:
+            config.clear_flag(trt.BuilderFlag.TF32)
+        if half and not self.target.strongly_typed:
+            config.set_flag(trt.BuilderFlag.FP16)
+            config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+        if not self.target.strongly_typed:
+            # Without it, 8.6 gives a second context on the only profile no memory to run in.
+            config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
+        cache = config.create_timing_cache(options.timing_cache or b"")
+        self._made(cache, "read the timing cache")
+        if not config.set_timing_cache(cache, False):
+            raise BuildError("TensorRT refused the timing cache" + self._lines(), search=False)
+        return config
+
+    def constrain(self, layer: Any, dtype: str, *, output: bool) -> None:
+        """Tell 8.6 the type that a layer computes in; later versions read it off the inputs."""
+        layer.precision = self.dtype(dtype)
+        if output:
+            layer.set_output_type(0, self.dtype(dtype))
+
+    def profile(self, builder: Any, config: Any, shapes: dict[str, Sequence[Any]]) -> None:
+        """Add an optimization profile: (min, opt, max) per dynamic input."""
+        profile = builder.create_optimization_profile()
+        for name, (low, best, high) in shapes.items():
+            profile.set_shape(name, low, best, high)
+        if config.add_optimization_profile(profile) < 0:
+            raise BuildError("TensorRT refused the profile" + self._lines(), search=False)
+
+    def build(self, builder: Any, network: Any, config: Any) -> bytes:
+        """Return the serialized plan."""
+        plan = builder.build_serialized_network(network, config)
+        return bytes(self._made(plan, "build the engine"))
+
+    def deserialize(self, plan: bytes) -> tuple[Any, Any]:
+        """Return a runtime and the engine of a plan."""
+        runtime = self._made(self.trt.Runtime(self.log.handle), "create a runtime")
+        engine = runtime.deserialize_cuda_engine(plan)
+        return runtime, self._made(engine, "deserialize the plan")
+
+    def context(self, engine: Any) -> Any:
+        return self._made(engine.create_execution_context(), "create an execution context")
+
+    def tensors(self, engine: Any) -> list[tuple[str, bool, str]]:
+        """Return (name, is input, dtype name) of each I/O tensor, in binding order."""
+        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        mode = self.trt.TensorIOMode.INPUT
+        return [
+            (n, engine.get_tensor_mode(n) == mode, self.dtype_name(engine.get_tensor_dtype(n)))
+            for n in names
+        ]
+
+    def binding_blocks(self, engine: Any) -> int:
+        """Return how often the binding list repeats: once for each profile on 8.6."""
+        return int(engine.num_optimization_profiles) if hasattr(engine, "num_bindings") else 1
+
+    def _made(self, thing: Any, what: str) -> Any:
+        if thing is None:
+            raise BuildError(f"TensorRT could not {what}" + self._lines(), search=False)
+        return thing
+
+    def _lines(self) -> str:
+        lines = self.log.take()
+        return f"\n    {lines}" if lines else ""

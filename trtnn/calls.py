@@ -1,0 +1,116 @@
+"""What the tracer must know about torch callables beyond their meaning: names and kinds."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+T = torch.Tensor
+
+
+def _getters(*names: str) -> frozenset[Any]:
+    return frozenset(getattr(T, name).__get__ for name in names)
+
+
+INFORMATION = frozenset(
+    {
+        *_getters("shape", "dtype", "device", "ndim", "is_cuda", "is_cpu", "layout", "is_nested"),
+        *_getters("requires_grad", "is_sparse", "is_quantized", "is_leaf", "is_meta", "grad"),
+        *_getters("is_mkldnn", "is_xla", "is_mps", "is_xpu", "nbytes", "itemsize", "grad_fn"),
+        *(T.size, T.dim, T.ndimension, T.numel, T.nelement, T.element_size, T.is_floating_point),
+        *(T.is_complex, T.is_signed, T.get_device, torch.numel, torch.is_floating_point),
+        *(torch.is_complex, torch.is_signed, T.is_inference, torch.is_inference, T.is_conj),
+        *(T.is_neg, T.__hash__, torch.is_tensor, T.is_shared, T.is_same_size),
+    }
+)
+"""Answered by the wrapper itself: PyTorch's own attributes of a tensor without storage."""
+
+VIEWS = frozenset(
+    {
+        *(T.view, T.view_as, T.transpose, torch.transpose, T.permute, torch.permute, T.t, torch.t),
+        *(T.__getitem__, T.select, torch.select, T.narrow, torch.narrow, T.expand, T.expand_as),
+        *(T.unsqueeze, torch.unsqueeze, T.squeeze, torch.squeeze, T.chunk, torch.chunk, T.split),
+        *(torch.split, T.unbind, torch.unbind, T.unflatten, torch.unflatten, T.detach),
+        *(torch.detach, T.movedim, torch.movedim, T.swapaxes, torch.swapaxes, T.swapdims),
+        *(torch.swapdims, T.split_with_sizes, torch.split_with_sizes, T.tensor_split, T.diagonal),
+        *(torch.tensor_split, T.alias if hasattr(T, "alias") else T.detach, torch.broadcast_to),
+        *(T.broadcast_to, *_getters("T", "mT", "H", "mH", "data", "real")),
+    }
+)
+"""Results share memory with the first operand."""
+
+MAYBE_VIEWS = frozenset(
+    {
+        *(T.reshape, torch.reshape, T.reshape_as, T.flatten, torch.flatten, T.contiguous, T.ravel),
+        *(torch.ravel, torch.nn.functional.dropout, torch.dropout),
+    }
+)
+"""Results share memory with the first operand, or not, depending on strides."""
+
+RANDOM = frozenset(
+    ["rand", "randn", "randint", "rand_like", "randn_like", "randint_like", "randperm", "normal", "bernoulli", "multinomial", "poisson", "uniform_", "normal_", "random_", "exponential_", "bernoulli_", "cauchy_", "geometric_", "log_normal_", "dropout_", "rrelu_", "alpha_dropout", "feature_dropout"]
+)
+ASKS_VALUE = frozenset(
+    ["item", "tolist", "__bool__", "__int__", "__float__", "__index__", "__complex__", "numpy", "__array__", "__len__", "data_ptr", "storage", "untyped_storage", "__contains__", "__iter__", "equal", "allclose", "is_nonzero", "stride", "storage_offset", "__reversed__", "__format__", "__deepcopy__", "is_contiguous", "__repr__", "__dlpack__"]
+)
+
+
+@lru_cache(maxsize=4096)
+def name_of(function: Any) -> str:
+    """Return the bare name of a torch callable; a property's access is ``name.__get__``."""
+    name = str(getattr(function, "__name__", function))
+    if name in ("__get__", "__set__"):
+        owner = getattr(function, "__self__", None)
+        return f"{getattr(owner, '__name__', '')}.{name}"
+    return name
+
+
+@lru_cache(maxsize=4096)
+def out_of_place(function: Any) -> Any | None:
+    """Return the callable that an in-place one stands for: ``Tensor.add`` for ``Tensor.add_``."""
+    name = name_of(function)
+    if name.startswith("__i") and name.endswith("__"):
+        return getattr(T, f"__{name[3:]}", None) or getattr(T, name[3:-2], None)
+    if name.endswith("_") and not name.endswith("__"):
+        base = name[:-1]
+        for home in (T, torch.nn.functional, torch):
+            if getattr(home, name, None) is function or home is torch:
+                found = getattr(home, base, None)
+                if found is not None:
+                    return found
+    return None
+
+
+def is_mutating(function: Any) -> bool:
+    """Say whether a call writes to its first operand."""
+    name = name_of(function)
+    if name.endswith(".__set__"):
+        return name not in ("requires_grad.__set__", "grad.__set__")
+    in_place = name.endswith("_") and not name.endswith("__") and name != "requires_grad_"
+    return in_place or name in ("__setitem__", "__delitem__") or _is_augmented(name)
+
+
+def _is_augmented(name: str) -> bool:
+    operators = "add sub mul truediv floordiv mod pow and or xor lshift rshift matmul div"
+    return name.startswith("__i") and name[3:-2] in operators.split()
+
+
+@lru_cache(maxsize=1024)
+def signature(function: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of one of our own functions."""
+    return inspect.signature(function)
+
+
+def asks_in_place(function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
+    """Say whether ``inplace=True`` was given to one of our functions, by name or position."""
+    parameters = signature(function).parameters
+    if "inplace" not in parameters:
+        return False
+    if "inplace" in kwargs:
+        return bool(kwargs["inplace"])
+    position = list(parameters).index("inplace")
+    return len(args) > position and bool(args[position])

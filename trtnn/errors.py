@@ -1,0 +1,88 @@
+"""The typed errors and warnings of trtnn, each with the user's line where there is one."""
+
+from __future__ import annotations
+
+from trtnn.source import SourceLine, find_user_line
+
+
+class TrtnnError(Exception):
+    """Say what is wrong, with which values, at which line of the user's code, and what to try.
+
+    Args:
+        message: One sentence: what was given and what was expected.
+        hint: What to try next.
+        where: The user's line; found on the call stack if omitted.
+
+    >>> print(TrtnnError("axis 3 is out of range", hint="use 0, 1 or 2", where=None, search=False))
+    axis 3 is out of range
+      hint: use 0, 1 or 2
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        where: SourceLine | None = None,
+        search: bool = True,
+    ) -> None:
+        self.message = message
+        self.hint = hint
+        self.where = where if where is not None or not search else find_user_line()
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        if self.where is not None:
+            lines.append(f"  at {self.where}")
+        if self.hint:
+            lines.append(f"  hint: {self.hint}")
+        return "\n".join(lines)
+
+
+class ShapeError(TrtnnError, ValueError):
+    """Sizes that do not fit each other or the op."""
+
+
+class DTypeError(TrtnnError, TypeError):
+    """A dtype that the op does not take."""
+
+
+class UnsupportedError(TrtnnError, NotImplementedError):
+    """Something that PyTorch can do and trtnn, or this TensorRT, cannot."""
+
+
+class TraceError(TrtnnError, RuntimeError):
+    """Code in ``forward`` that has no meaning in a graph."""
+
+
+class GraphError(TrtnnError, RuntimeError):
+    """A graph that breaks its own rules: a defect of trtnn, never of the user."""
+
+
+class InputError(TrtnnError, ValueError):
+    """An argument of a compiled model's call that does not fit its declaration."""
+
+
+class OptionError(TrtnnError, ValueError):
+    """A build option out of range, or absent from this TensorRT."""
+
+
+class BuildError(TrtnnError, RuntimeError):
+    """TensorRT refused a layer, a build, a plan or a context; carries its own log lines."""
+
+
+class StreamError(TrtnnError, RuntimeError):
+    """A call on a stream that cannot take it."""
+
+
+class BackendError(TrtnnError, RuntimeError):
+    """A backend that was asked for by name and is not there."""
+
+
+class CopyWarning(UserWarning):
+    """An input had to be copied before the call; the message says why and how to avoid it."""
+
+
+class RecompileWarning(UserWarning):
+    """A call with new static shapes built another engine."""

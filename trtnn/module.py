@@ -1,0 +1,18 @@
+"""``trtnn.Module``: a ``torch.nn.Module`` whose ``forward`` is meant to be compiled."""
+
+from __future__ import annotations
+
+import torch
+
+
+class Module(torch.nn.Module):
+    """Base class of networks; called eagerly it is PyTorch, compiled it is TensorRT.
+
+    Everything of ``torch.nn`` works inside, and any ``torch.nn.Module`` can be compiled as well.
+
+    >>> class Double(Module):
+    ...     def forward(self, x):
+    ...         return x * 2
+    >>> Double()(torch.tensor([1.0, 2.0]))
+    tensor([2., 4.])
+    """

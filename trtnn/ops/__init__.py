@@ -1,0 +1,15 @@
+"""The ops: one class per TensorRT layer kind, and the torch callables made of them."""
+
+from trtnn.ops.arithmetic import *
+from trtnn.ops.attention import *
+from trtnn.ops.convolution import *
+from trtnn.ops.creation import *
+from trtnn.ops.indexing import *
+from trtnn.ops.joining import *
+from trtnn.ops.matrix import *
+from trtnn.ops.movement import *
+from trtnn.ops.normalization import *
+from trtnn.ops.pointwise import *
+from trtnn.ops.pooling import *
+from trtnn.ops.reduction import *
+from trtnn.ops.resizing import *

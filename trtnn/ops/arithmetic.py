@@ -1,0 +1,417 @@
+"""Binary arithmetic, comparisons, selection and casts, with PyTorch's type promotion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from trtnn.dims import Expr, Size
+from trtnn.errors import DTypeError, UnsupportedError
+from trtnn.op import (
+    Op,
+    Spec,
+    TensorT,
+    as_size,
+    bind,
+    broadcast,
+    require_same_dtype,
+    spec_of,
+    torch_function,
+)
+
+__all__ = [
+    "Cast", "Elementwise", "Select", "SizeValue", "add", "cast", "div", "eq", "floor_divide", "ge",
+    "gt", "le", "logical_and", "logical_not", "logical_or", "logical_xor", "lt", "masked_fill",
+    "maximum", "minimum", "mul", "ne", "promote", "remainder", "rsub", "sub", "to", "where",
+]  # fmt: skip
+
+T = torch.Tensor
+KINDS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "SUM": torch.add, "PROD": torch.mul, "SUB": torch.sub, "MAX": torch.maximum,
+    "MIN": torch.minimum, "POW": torch.pow, "AND": torch.logical_and, "OR": torch.logical_or,
+    "XOR": torch.logical_xor, "EQUAL": torch.eq, "GREATER": torch.gt, "LESS": torch.lt,
+    "FLOOR_DIV": torch.floor_divide,
+    "DIV": lambda a, b: torch.div(a, b, rounding_mode=None if a.is_floating_point() else "trunc"),
+}  # fmt: skip
+COMPARES = frozenset({"EQUAL", "GREATER", "LESS"})
+LOGIC = frozenset({"AND", "OR", "XOR"})
+
+
+@dataclass(frozen=True, repr=False)
+class Elementwise(Op):
+    """TensorRT's ElementWise layer: two operands of one dtype, broadcast."""
+
+    kind: str
+
+    def infer(self, a: Spec, b: Spec) -> Spec:
+        require_same_dtype(self.kind.lower(), a, b)
+        if (self.kind in LOGIC) != (a.dtype == torch.bool):
+            raise DTypeError(f"{self.kind.lower()}: does not take {a.dtype}")
+        shape = broadcast(self.kind.lower(), a.shape, b.shape)
+        return Spec(shape, torch.bool if self.kind in COMPARES else a.dtype)
+
+    def reference(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return KINDS[self.kind](a, b.to(a.device) if b.dim() == 0 else b)
+
+    def lower(self, net: Any, a: Any, b: Any) -> Any:
+        return net.elementwise(a, b, self.kind)
+
+
+@dataclass(frozen=True, repr=False)
+class Select(Op):
+    """TensorRT's Select layer: ``condition ? a : b``, broadcast."""
+
+    def infer(self, condition: Spec, a: Spec, b: Spec) -> Spec:
+        if condition.dtype != torch.bool:
+            raise DTypeError(f"where: expected a bool condition, got {condition.dtype}")
+        require_same_dtype("where", a, b)
+        return Spec(broadcast("where", condition.shape, a.shape, b.shape), a.dtype)
+
+    def reference(self, condition: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.where(condition, a.to(condition.device), b.to(condition.device))
+
+    def lower(self, net: Any, condition: Any, a: Any, b: Any) -> Any:
+        if a.dtype != torch.bool:
+            return net.select(condition, a, b)
+        a, b = net.cast(a, torch.int32), net.cast(b, torch.int32)
+        return net.cast(net.select(condition, a, b), torch.bool)
+
+
+@dataclass(frozen=True, repr=False)
+class Cast(Op):
+    """TensorRT's Cast layer."""
+
+    dtype: torch.dtype
+
+    def infer(self, x: Spec) -> Spec:
+        return Spec(x.shape, self.dtype)
+
+    def reference(self, x: torch.Tensor) -> torch.Tensor:
+        return x.to(self.dtype)
+
+    def lower(self, net: Any, x: Any) -> Any:
+        return net.cast(x, self.dtype)
+
+
+@dataclass(frozen=True, repr=False)
+class SizeValue(Op):
+    """A size as a scalar int64 tensor: TensorRT's Shape layer."""
+
+    size: Size
+
+    def infer(self) -> Spec:
+        return Spec((), torch.int64)
+
+    def reference(self) -> torch.Tensor:
+        return torch.tensor(self.size)
+
+    def lower(self, net: Any) -> Any:
+        return net.size_tensor(self.size)
+
+
+def cast(input: TensorT, dtype: torch.dtype) -> TensorT:
+    """Return ``input`` in another dtype, itself where it has it."""
+    if spec_of(input).dtype == dtype:
+        return input
+    if dtype == torch.float64 or dtype.is_complex:
+        raise UnsupportedError(f"TensorRT has no {dtype}", hint="use torch.float32")
+    return bind(Cast(dtype), input)
+
+
+def tensor_of(value: Any, dtype: torch.dtype | None = None) -> TensorT:
+    """Return a number or size as a scalar tensor, a tensor as it is."""
+    if isinstance(value, torch.Tensor):
+        return value
+    if isinstance(value, (torch.SymInt, Expr)):
+        size = as_size(value)
+        if isinstance(size, Expr):
+            return bind(SizeValue(size))
+        value = size
+    if not isinstance(value, (int, float, bool)):
+        raise DTypeError(f"expected a tensor or a number, got {value!r} of {type(value).__name__}")
+    return torch.tensor(value, dtype=dtype)
+
+
+def result_type(*operands: Any) -> torch.dtype:
+    """Return PyTorch's result type of tensors, numbers and sizes."""
+    stand_ins: list[Any] = []
+    for operand in operands:
+        if isinstance(operand, torch.Tensor):
+            spec = spec_of(operand)
+            stand_ins.append(torch.empty((1,) * spec.rank, dtype=spec.dtype, device="meta"))
+        else:
+            stand_ins.append(1 if isinstance(operand, (torch.SymInt, Expr)) else operand)
+    result = stand_ins[0]
+    if not any(isinstance(s, torch.Tensor) for s in stand_ins):
+        return torch.result_type(torch.tensor(stand_ins[0]), stand_ins[-1])
+    dtype: torch.dtype | None = None
+    for other in stand_ins[1:]:
+        dtype = torch.result_type(result, other)
+        result = torch.empty((1,), dtype=dtype, device="meta")
+    return dtype if dtype is not None else result.dtype
+
+
+def promote(*operands: Any, floating: bool = False) -> list[TensorT]:
+    """Return operands as tensors of PyTorch's result type."""
+    with torch._C.DisableTorchFunction():
+        dtype = result_type(*operands)
+    if floating and not dtype.is_floating_point:
+        dtype = torch.float32
+    tensors = [tensor_of(o, None if isinstance(o, torch.SymInt) else dtype) for o in operands]
+    return [cast(t, dtype) for t in tensors]
+
+
+def _binary(kind: str, a: Any, b: Any, *, floating: bool = False) -> TensorT:
+    return bind(Elementwise(kind), *promote(a, b, floating=floating))
+
+
+@torch_function(torch.add, T.add, T.__add__, T.__radd__)
+def add(input: Any, other: Any, *, alpha: Any = 1) -> TensorT:
+    """Add ``alpha * other``; on bool tensors, the logical or.
+
+    >>> add(torch.tensor([1, 2]), 0.5)
+    tensor([1.5000, 2.5000])
+    """
+    a, b = promote(input, other if alpha == 1 else mul(other, alpha))
+    return bind(Elementwise("OR" if spec_of(a).dtype == torch.bool else "SUM"), a, b)
+
+
+@torch_function(torch.sub, T.sub, T.__sub__, torch.subtract, T.subtract)
+def sub(input: Any, other: Any, *, alpha: Any = 1) -> TensorT:
+    """Subtract ``alpha * other``."""
+    return _binary("SUB", input, other if alpha == 1 else mul(other, alpha))
+
+
+@torch_function(torch.rsub, T.__rsub__)
+def rsub(input: Any, other: Any, *, alpha: Any = 1) -> TensorT:
+    """Subtract ``alpha * input`` from ``other``."""
+    return sub(other, input, alpha=alpha)
+
+
+@torch_function(torch.mul, T.mul, T.__mul__, T.__rmul__, torch.multiply, T.multiply)
+def mul(input: Any, other: Any) -> TensorT:
+    """Multiply; on bool tensors, the logical and."""
+    a, b = promote(input, other)
+    return bind(Elementwise("AND" if spec_of(a).dtype == torch.bool else "PROD"), a, b)
+
+
+@torch_function(torch.div, T.div, T.__truediv__, torch.true_divide, T.true_divide, torch.divide)
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> TensorT:
+    """Divide; ``rounding_mode`` is None, ``"floor"`` or ``"trunc"``."""
+    if rounding_mode is None:
+        return _binary("DIV", input, other, floating=True)
+    if rounding_mode == "floor":
+        return floor_divide(input, other)
+    a, b = promote(input, other)
+    if spec_of(a).dtype.is_floating_point:
+        raise UnsupportedError("div: rounding_mode='trunc' is taken for integers only")
+    return bind(Elementwise("DIV"), a, b)
+
+
+@torch_function(T.__rtruediv__, T.__rdiv__)
+def rdiv(input: Any, other: Any) -> TensorT:
+    """Divide ``other`` by ``input``."""
+    return div(other, input)
+
+
+@torch_function(torch.floor_divide, T.floor_divide, T.__floordiv__)
+def floor_divide(input: Any, other: Any) -> TensorT:
+    """Divide and round towards minus infinity."""
+    return _binary("FLOOR_DIV", input, other)
+
+
+@torch_function(T.__rfloordiv__)
+def rfloor_divide(input: Any, other: Any) -> TensorT:
+    """Divide ``other`` by ``input`` and round towards minus infinity."""
+    return floor_divide(other, input)
+
+
+@torch_function(torch.remainder, T.remainder, T.__mod__)
+def remainder(input: Any, other: Any) -> TensorT:
+    """Return what is left of a floor division; it has the divisor's sign.
+
+    >>> remainder(torch.tensor([5, -5]), 3)
+    tensor([2, 1])
+    """
+    return sub(input, mul(floor_divide(input, other), other))
+
+
+@torch_function(T.__rmod__)
+def rremainder(input: Any, other: Any) -> TensorT:
+    """Return what is left of dividing ``other`` by ``input``."""
+    return remainder(other, input)
+
+
+@torch_function(torch.maximum, T.maximum)
+def maximum(input: Any, other: Any) -> TensorT:
+    """Take the larger entry of two."""
+    return _binary("MAX", input, other)
+
+
+@torch_function(torch.minimum, T.minimum)
+def minimum(input: Any, other: Any) -> TensorT:
+    """Take the smaller entry of two."""
+    return _binary("MIN", input, other)
+
+
+def _compare(kind: str, a: Any, b: Any) -> TensorT:
+    x, y = promote(a, b)
+    if spec_of(x).dtype == torch.bool:
+        if kind == "EQUAL":
+            return logical_not(bind(Elementwise("XOR"), x, y))
+        x, y = cast(x, torch.int32), cast(y, torch.int32)
+    return bind(Elementwise(kind), x, y)
+
+
+@torch_function(torch.eq, T.eq, T.__eq__)
+def eq(input: Any, other: Any) -> TensorT:
+    """Compare for equality."""
+    return _compare("EQUAL", input, other)
+
+
+@torch_function(torch.ne, T.ne, T.__ne__, torch.not_equal)
+def ne(input: Any, other: Any) -> TensorT:
+    """Compare for inequality; NaN differs from everything."""
+    return logical_not(eq(input, other))
+
+
+@torch_function(torch.lt, T.lt, T.__lt__, torch.less)
+def lt(input: Any, other: Any) -> TensorT:
+    """Say where ``input < other``."""
+    return _compare("LESS", input, other)
+
+
+@torch_function(torch.gt, T.gt, T.__gt__, torch.greater)
+def gt(input: Any, other: Any) -> TensorT:
+    """Say where ``input > other``."""
+    return _compare("GREATER", input, other)
+
+
+@torch_function(torch.le, T.le, T.__le__, torch.less_equal)
+def le(input: Any, other: Any) -> TensorT:
+    """Say where ``input <= other``; false for NaN."""
+    return logical_or(lt(input, other), eq(input, other))
+
+
+@torch_function(torch.ge, T.ge, T.__ge__, torch.greater_equal)
+def ge(input: Any, other: Any) -> TensorT:
+    """Say where ``input >= other``; false for NaN."""
+    return logical_or(gt(input, other), eq(input, other))
+
+
+def _logic(kind: str, a: Any, b: Any) -> TensorT:
+    return bind(Elementwise(kind), *(_truth(tensor_of(t)) for t in (a, b)))
+
+
+def _truth(input: TensorT) -> TensorT:
+    return input if spec_of(input).dtype == torch.bool else cast(input, torch.bool)
+
+
+@torch_function(torch.logical_and, T.logical_and)
+def logical_and(input: Any, other: Any) -> TensorT:
+    """Compute the logical and."""
+    return _logic("AND", input, other)
+
+
+@torch_function(torch.logical_or, T.logical_or)
+def logical_or(input: Any, other: Any) -> TensorT:
+    """Compute the logical or."""
+    return _logic("OR", input, other)
+
+
+@torch_function(torch.logical_xor, T.logical_xor)
+def logical_xor(input: Any, other: Any) -> TensorT:
+    """Compute the logical exclusive or."""
+    return _logic("XOR", input, other)
+
+
+@torch_function(torch.logical_not, T.logical_not)
+def logical_not(input: TensorT) -> TensorT:
+    """Negate."""
+    return bind(Elementwise("XOR"), _truth(input), torch.tensor(True))
+
+
+def _bitwise(name: str, function: Callable[[Any, Any], TensorT]) -> Callable[[Any, Any], TensorT]:
+    def bitwise(input: Any, other: Any) -> TensorT:
+        if any(spec_of(tensor_of(t)).dtype != torch.bool for t in (input, other)):
+            raise UnsupportedError(f"{name}: only bool tensors are taken")
+        return function(input, other)
+
+    return bitwise
+
+
+torch_function(torch.bitwise_and, T.bitwise_and, T.__and__, T.__rand__)(
+    _bitwise("bitwise_and", logical_and)
+)
+torch_function(torch.bitwise_or, T.bitwise_or, T.__or__, T.__ror__)(
+    _bitwise("bitwise_or", logical_or)
+)
+torch_function(torch.bitwise_xor, T.bitwise_xor, T.__xor__, T.__rxor__)(
+    _bitwise("bitwise_xor", logical_xor)
+)
+
+
+@torch_function(torch.bitwise_not, T.bitwise_not, T.__invert__)
+def bitwise_not(input: TensorT) -> TensorT:
+    """Negate a bool tensor."""
+    if spec_of(input).dtype != torch.bool:
+        raise UnsupportedError("bitwise_not: only bool tensors are taken")
+    return logical_not(input)
+
+
+@torch_function(torch.where, T.where)
+def where(condition: TensorT, input: Any = None, other: Any = None) -> TensorT:
+    """Take ``input`` where ``condition`` holds, ``other`` elsewhere."""
+    if input is None or other is None:
+        raise UnsupportedError("where: expected condition, input and other")
+    return bind(Select(), condition, *promote(input, other))
+
+
+@torch_function(T.masked_fill, torch.masked_fill)
+def masked_fill(input: TensorT, mask: TensorT, value: Any) -> TensorT:
+    """Put ``value`` where ``mask`` holds, in ``input``'s dtype."""
+    dtype = spec_of(input).dtype
+    filled = tensor_of(value, dtype)
+    return bind(Select(), mask, cast(filled, dtype), input)
+
+
+@torch_function(T.to)
+def to(input: TensorT, *args: Any, **kwargs: Any) -> TensorT:
+    """Convert to a dtype; the device is the compilation's own."""
+    for given in (*args, kwargs.get("dtype"), kwargs.get("other")):
+        if isinstance(given, torch.dtype):
+            return cast(input, given)
+        if isinstance(given, torch.Tensor):
+            return cast(input, spec_of(given).dtype)
+    return input
+
+
+@torch_function(T.type_as)
+def type_as(input: TensorT, other: TensorT) -> TensorT:
+    """Convert to the dtype of ``other``."""
+    return cast(input, spec_of(other).dtype)
+
+
+@torch_function(T.type)
+def type_(input: TensorT, dtype: Any = None) -> TensorT:
+    """Convert to a ``torch.dtype``."""
+    if not isinstance(dtype, torch.dtype):
+        raise UnsupportedError(f"Tensor.type: expected a torch.dtype, got {dtype!r}")
+    return cast(input, dtype)
+
+
+def _convert(dtype: torch.dtype) -> Callable[..., TensorT]:
+    def convert(input: TensorT, memory_format: Any = None) -> TensorT:
+        return cast(input, dtype)
+
+    return convert
+
+
+for _name, _dtype in {
+    "float": torch.float32, "half": torch.float16, "bfloat16": torch.bfloat16, "int": torch.int32,
+    "long": torch.int64, "bool": torch.bool, "double": torch.float64,
+}.items():  # fmt: skip
+    torch_function(getattr(T, _name))(_convert(_dtype))

@@ -1,0 +1,177 @@
+"""Tensors made from sizes and numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from trtnn.dims import Expr, Size, ceil_div
+from trtnn.errors import UnsupportedError
+from trtnn.op import Op, Spec, TensorT, as_size, as_sizes, bind, shape_of, spec_of, torch_function
+
+__all__ = [
+    "Full", "Linspace", "arange", "empty", "full", "full_like", "new_full", "new_ones", "new_zeros", "ones",
+    "ones_like", "zeros", "zeros_like",
+]  # fmt: skip
+
+T = torch.Tensor
+
+
+@dataclass(frozen=True, repr=False)
+class Linspace(Op):
+    """TensorRT's Fill layer, LINSPACE on one axis: ``start + step * index``."""
+
+    start: Any
+    step: Any
+    count: Size
+    dtype: torch.dtype
+
+    def infer(self) -> Spec:
+        return Spec((self.count,), self.dtype)
+
+    def reference(self) -> torch.Tensor:
+        assert isinstance(self.count, int)
+        ramp: torch.Tensor = torch.arange(self.count) * self.step + self.start
+        return ramp.to(self.dtype)
+
+    def lower(self, net: Any) -> Any:
+        if isinstance(self.start, Expr):
+            ramp = net.linspace((self.count,), 0, (self.step,), torch.int64)
+            total = net.elementwise(ramp, net.size_tensor(self.start), "SUM")
+            return net.cast(total, self.dtype)
+        # Fill counts in INT32, INT64 and FLOAT only.
+        counts = self.dtype in (torch.int32, torch.int64, torch.float32)
+        own = self.dtype if counts else torch.int64
+        return net.cast(net.linspace((self.count,), self.start, (self.step,), own), self.dtype)
+
+
+@dataclass(frozen=True, repr=False)
+class Full(Op):
+    """One number in every entry: a constant, repeated by a slice with stride 0."""
+
+    shape: tuple[Size, ...]
+    value: Any
+    dtype: torch.dtype
+
+    def infer(self) -> Spec:
+        return Spec(self.shape, self.dtype)
+
+    def reference(self) -> torch.Tensor:
+        return torch.full([int(s) for s in self.shape], self.value, dtype=self.dtype)  # type: ignore[arg-type]
+
+    def lower(self, net: Any) -> Any:
+        return net.fill(self.shape, torch.tensor(self.value, dtype=self.dtype))
+
+
+def _dtype(dtype: torch.dtype | None, value: Any) -> torch.dtype:
+    if dtype is not None:
+        return dtype
+    if isinstance(value, bool):
+        return torch.bool
+    return torch.get_default_dtype() if isinstance(value, float) else torch.int64
+
+
+@torch_function(torch.arange)
+def arange(*args: Any, dtype: torch.dtype | None = None, **kwargs: Any) -> TensorT:
+    """Return ``start, start + step, ...`` below ``end``; bounds may be symbolic sizes."""
+    given = dict(zip(("end",) if len(args) == 1 else ("start", "end", "step"), args, strict=False))
+    given.update({k: v for k, v in kwargs.items() if k in ("start", "end", "step")})
+    start, end, step = given.get("start", 0), given["end"], given.get("step", 1)
+    if any(isinstance(v, float) for v in (start, end, step)):
+        if any(isinstance(v, (torch.SymInt, Expr)) for v in (start, end, step)):
+            raise UnsupportedError(
+                f"arange: expected ints beside a symbolic size, got {start}, {end}, {step}",
+                hint="torch.arange(n) * step + start",
+            )
+        with torch._C.DisableTorchFunction():
+            return torch.arange(start, end, step, dtype=dtype)
+    low, high, stride = as_size(start), as_size(end), as_size(step)
+    if not isinstance(stride, int) or stride == 0:
+        raise UnsupportedError(f"arange: expected a static step that is not 0, got {stride}")
+    count = ceil_div(high - low, stride) if stride > 0 else ceil_div(low - high, -stride)
+    return bind(Linspace(low, stride, count, dtype or torch.int64))
+
+
+@torch_function(torch.full)
+def full(size: Any, fill_value: Any, *, dtype: torch.dtype | None = None, **_: Any) -> TensorT:
+    """Return a tensor of one number."""
+    if isinstance(fill_value, (torch.Tensor, torch.SymInt)):
+        raise UnsupportedError(
+            "full: expected a number as fill_value, got a traced tensor or size",
+            hint="use x.expand(size)",
+        )
+    return bind(Full(as_sizes(size), fill_value, _dtype(dtype, fill_value)))
+
+
+def _sizes(size: tuple[Any, ...], named: dict[str, Any]) -> tuple[Size, ...]:
+    return as_sizes(size if size else named["size"])
+
+
+@torch_function(torch.zeros)
+def zeros(*size: Any, dtype: torch.dtype | None = None, **named: Any) -> TensorT:
+    """Return zeros.
+
+    >>> zeros(2)
+    tensor([0., 0.])
+    """
+    return full(_sizes(size, named), 0, dtype=dtype or torch.get_default_dtype())
+
+
+@torch_function(torch.ones)
+def ones(*size: Any, dtype: torch.dtype | None = None, **named: Any) -> TensorT:
+    """Return ones."""
+    return full(_sizes(size, named), 1, dtype=dtype or torch.get_default_dtype())
+
+
+@torch_function(torch.full_like)
+def full_like(
+    input: TensorT, fill_value: Any, *, dtype: torch.dtype | None = None, **_: Any
+) -> TensorT:
+    """Return one number in the shape and dtype of ``input``."""
+    return full(shape_of(input), fill_value, dtype=dtype or spec_of(input).dtype)
+
+
+@torch_function(torch.zeros_like)
+def zeros_like(input: TensorT, *, dtype: torch.dtype | None = None, **_: Any) -> TensorT:
+    """Return zeros in the shape and dtype of ``input``."""
+    return full_like(input, 0, dtype=dtype)
+
+
+@torch_function(torch.ones_like)
+def ones_like(input: TensorT, *, dtype: torch.dtype | None = None, **_: Any) -> TensorT:
+    """Return ones in the shape and dtype of ``input``."""
+    return full_like(input, 1, dtype=dtype)
+
+
+@torch_function(T.new_full)
+def new_full(
+    input: TensorT, size: Any, fill_value: Any, *, dtype: torch.dtype | None = None, **_: Any
+) -> TensorT:
+    """Return one number in the dtype of ``input``."""
+    return full(size, fill_value, dtype=dtype or spec_of(input).dtype)
+
+
+@torch_function(T.new_zeros)
+def new_zeros(
+    input: TensorT, *size: Any, dtype: torch.dtype | None = None, **named: Any
+) -> TensorT:
+    """Return zeros in the dtype of ``input``."""
+    return new_full(input, _sizes(size, named), 0, dtype=dtype)
+
+
+@torch_function(T.new_ones)
+def new_ones(input: TensorT, *size: Any, dtype: torch.dtype | None = None, **named: Any) -> TensorT:
+    """Return ones in the dtype of ``input``."""
+    return new_full(input, _sizes(size, named), 1, dtype=dtype)
+
+
+@torch_function(torch.empty, torch.empty_like, T.new_empty)
+def empty(*size: Any, **named: Any) -> TensorT:
+    """Refuse: a graph has no uninitialised memory.
+
+    Raises:
+        UnsupportedError: Always.
+    """
+    raise UnsupportedError("empty: a graph has no uninitialised memory", hint="use torch.zeros")

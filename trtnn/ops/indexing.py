@@ -1,0 +1,379 @@
+"""Ops that pick entries by index: gathers, indexing, embedding."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from trtnn.dims import (
+    Expr,
+    Size,
+    SizeSymbol,
+    bounds,
+    ceil_div,
+    decide,
+    maximum,
+    minimum,
+    product,
+)
+from trtnn.errors import DTypeError, ShapeError, UnsupportedError
+from trtnn.op import (
+    Op,
+    Spec,
+    TensorT,
+    as_size,
+    axis_of,
+    bind,
+    recorder_of,
+    shape_of,
+    spec_of,
+    torch_function,
+)
+from trtnn.ops.arithmetic import add, mul, where
+from trtnn.ops.movement import broadcast_tensors, movedim, reshape
+from trtnn.ops.slicing import Concat, Slice, cat, known_of, narrow, position_of, select, slice_of
+
+if TYPE_CHECKING:
+    from trtnn.network import ITensor, Net
+
+__all__ = [
+    "Concat",
+    "Gather",
+    "GatherElements",
+    "NonZero",
+    "Slice",
+    "cat",
+    "embedding",
+    "gather",
+    "getitem",
+    "index_select",
+    "narrow",
+    "nonzero",
+    "select",
+]
+
+INDICES = (torch.int32, torch.int64)
+
+
+def _require_indices(function: str, index: Spec) -> None:
+    if index.dtype not in INDICES:
+        raise DTypeError(
+            f"{function}: expected int32 or int64 indices, got {index.dtype}",
+            hint="convert the indices with .long()",
+        )
+
+
+def _lower_wrapped(net: Net, x: ITensor, indices: Any, axis: int, nonnegative: bool) -> Any:
+    """Add the length to negative indices where TensorRT does not: on an axis of dynamic length."""
+    length = x.shape[axis]
+    if nonnegative or isinstance(length, int):
+        return indices
+    indices = net.tensor(indices)
+    size = net.cast(net.size_tensor(length), indices.dtype)
+    negative = net.elementwise(indices, net.scalar(0, indices), "LESS")
+    return net.select(negative, net.elementwise(indices, size, "SUM"), indices)
+
+
+@dataclass(frozen=True, repr=False)
+class Gather(Op):
+    """Replace ``axis`` by the axes of an index tensor; negative indices count from the end.
+
+    An index out of range raises in PyTorch; TensorRT gives 0.
+    """
+
+    axis: int
+    nonnegative: bool = False
+
+    def infer(self, x: Spec, indices: Spec) -> Spec:
+        _require_indices("gather", indices)
+        head, tail = x.shape[: self.axis], x.shape[self.axis + 1 :]
+        return Spec((*head, *indices.shape, *tail), x.dtype)
+
+    def reference(self, x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        flat = indices.reshape(-1).long()
+        flat = torch.where(flat < 0, flat + x.shape[self.axis], flat)
+        shape = (*x.shape[: self.axis], *indices.shape, *x.shape[self.axis + 1 :])
+        return x.index_select(self.axis, flat).reshape(shape)
+
+    def lower(self, net: Net, x: ITensor, indices: ITensor) -> ITensor:
+        indices = _lower_wrapped(net, x, indices, self.axis, self.nonnegative)
+        return net.gather(x, indices, self.axis)
+
+
+@dataclass(frozen=True, repr=False)
+class GatherElements(Op):
+    """``torch.gather`` where all sizes but that of ``axis`` are equal."""
+
+    axis: int
+
+    def infer(self, x: Spec, indices: Spec) -> Spec:
+        _require_indices("gather", indices)
+        other = [i for i in range(x.rank) if i != self.axis]
+        if x.rank != indices.rank or any(x.shape[i] != indices.shape[i] for i in other):
+            raise ShapeError(f"gather: index {indices} does not fit {x} along dim {self.axis}")
+        return Spec(indices.shape, x.dtype)
+
+    def reference(self, x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        return torch.gather(x, self.axis, indices.long())
+
+    def lower(self, net: Net, x: ITensor, indices: ITensor) -> ITensor:
+        indices = _lower_wrapped(net, x, indices, self.axis, False)
+        return net.gather_elements(x, indices, self.axis)
+
+
+@dataclass(frozen=True, repr=False)
+class NonZero(Op):
+    """The indices of the entries that are not 0, as rows; ``count`` is known at run time only."""
+
+    count: Size
+
+    def infer(self, x: Spec) -> Spec:
+        return Spec((self.count, x.rank), torch.int64)
+
+    def reference(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nonzero(x)
+
+    def lower(self, net: Net, x: ITensor) -> ITensor:
+        return net.nonzero(x, self.count)
+
+    def at(self, bindings: Mapping[str, int]) -> Op:
+        """Return the op itself until the count is known."""
+        bound = isinstance(self.count, Expr) and str(self.count) in bindings
+        return super().at(bindings) if bound else self
+
+    def bind_sizes(self, outputs: Any) -> dict[str, int]:
+        """Return the value of ``count``, read off the actual output."""
+        result = outputs[0] if isinstance(outputs, (tuple, list)) else outputs
+        return {str(self.count): int(result.shape[0])}
+
+
+@torch_function(torch.Tensor.__getitem__)
+def getitem(input: TensorT, index: Any) -> TensorT:
+    """Index as PyTorch does: ints, slices, None, Ellipsis, integer tensors and lists of ints.
+
+    Raises:
+        UnsupportedError: A boolean mask: its result has a size that depends on data.
+
+    >>> getitem(torch.arange(6).view(2, 3), (Ellipsis, slice(None, -1)))
+    tensor([[0, 1],
+            [3, 4]])
+    """
+    items = _items(index, spec_of(input).rank)
+    shape = shape_of(input)
+    starts: list[Size] = []
+    sizes: list[Size] = []
+    strides: list[Size] = []
+    result: list[Size] = []
+    arrays: list[tuple[int, Any]] = []
+    for item in items:
+        if item is None:
+            result.append(1)
+            continue
+        length = shape[len(starts)]
+        start: Size = 0
+        size, stride = length, as_size(1)
+        if isinstance(item, slice):
+            start, size, stride = _bounds(item, length)
+        elif isinstance(item, torch.Tensor):
+            arrays.append((len(result), item))
+        else:
+            start, size = position_of("indexing", as_size(item), length), 1
+        starts.append(start)
+        sizes.append(size)
+        strides.append(stride)
+        if isinstance(item, (slice, torch.Tensor)):
+            result.append(size)
+    cut = slice_of(input, tuple(starts), tuple(sizes), tuple(strides))
+    return _take(reshape(cut, tuple(result)), arrays)
+
+
+def _items(index: Any, rank: int) -> list[Any]:
+    """Return one item per axis (and Nones): Ellipsis filled in, lists and scalars converted."""
+    given = list(index) if isinstance(index, tuple) else [index]
+    items: list[Any] = []
+    for item in given:
+        if isinstance(item, (bool, str, float)):
+            raise UnsupportedError(f"indexing: {item!r} as an index")
+        if isinstance(item, (list, range)):
+            item = torch.tensor(list(item), dtype=torch.int64)
+        if isinstance(item, torch.Tensor):
+            item = _array(item)
+        items.append(item)
+    used = sum(item is not None and item is not Ellipsis for item in items)
+    if used > rank:
+        raise ShapeError(f"indexing: {used} indices for a tensor of rank {rank}")
+    rest = [slice(None)] * (rank - used)
+    places = [i for i, item in enumerate(items) if item is Ellipsis]
+    if len(places) > 1:
+        raise ShapeError("indexing: an index can only have a single ellipsis ('...')")
+    at = places[0] if places else len(items)
+    return [*items[:at], *rest, *items[at + 1 :]]
+
+
+def _array(item: torch.Tensor) -> Any:
+    spec, known = spec_of(item), known_of(item)
+    if spec.dtype in (torch.bool, torch.uint8):
+        raise UnsupportedError(
+            "indexing: a mask gives a size that depends on data; "
+            "masked_select and nonzero indexing are not there yet",
+            hint="keep the shape with torch.where or masked_fill",
+        )
+    _require_indices("indexing", spec)
+    if known is not None and not spec.shape:
+        return int(known)
+    return item
+
+
+def _bounds(item: slice, length: Size) -> tuple[Size, Size, Size]:
+    """Return start, size and step of a Python slice, clamped as PyTorch clamps."""
+    step = 1 if item.step is None else as_size(item.step)
+    if not isinstance(step, int) or step < 1:
+        raise ShapeError(f"indexing: expected a positive int as step, got {step}")
+
+    def place(value: Any, default: Size) -> Size:
+        if value is None:
+            return default
+        size = as_size(value)
+        negative = decide("lt", size, 0)
+        if negative is None:
+            raise ShapeError(
+                f"indexing: slice bound {size} may be negative or not",
+                hint="PyTorch counts negative bounds from the end; narrow the Dim's range",
+            )
+        return maximum(0, size + length) if negative else minimum(length, size)
+
+    start, stop = place(item.start, 0), place(item.stop, length)
+    return start, maximum(0, ceil_div(stop - start, step)), step
+
+
+def _take(input: TensorT, arrays: list[tuple[int, Any]]) -> TensorT:
+    """Apply index tensors at axes of ``input`` by one Gather."""
+    if not arrays:
+        return input
+    axes, tensors = [a for a, _ in arrays], [t for _, t in arrays]
+    if len(axes) == 1:
+        return _gather(input, tensors[0], axes[0])
+    first = axes[0]
+    if axes != list(range(first, first + len(axes))):
+        input, first = movedim(input, axes, list(range(len(axes)))), 0
+    shape = shape_of(input)
+    lengths = shape[first : first + len(axes)]
+    flat = None
+    pairs = zip(broadcast_tensors(*tensors), lengths, strict=True)
+    for tensor, length in pairs:
+        place = _wrapped(tensor, length)
+        flat = place if flat is None else add(mul(flat, length), place)
+    merged = (*shape[:first], product(lengths), *shape[first + len(axes) :])
+    return bind(Gather(first, True), reshape(input, merged), flat)
+
+
+def _wrapped(index: TensorT, length: Size) -> TensorT:
+    """Return an index tensor with negative entries counted from the front."""
+    known = known_of(index)
+    if known is not None and not bool((known < 0).any()):
+        return index
+    return where(index < 0, add(index, length), index)
+
+
+def _gather(input: TensorT, index: TensorT, axis: int) -> TensorT:
+    known = known_of(index)
+    length = shape_of(input)[axis]
+    nonnegative = False
+    if known is not None and known.numel():
+        low, high = int(known.min()), int(known.max())
+        limit = bounds(length)[1]
+        if low < -limit or high >= limit:
+            raise ShapeError(f"indexing: index {low} to {high} is out of range for size {length}")
+        nonnegative = low >= 0
+        if not nonnegative and isinstance(length, int):
+            index, nonnegative = _wrapped(index, length), True
+    return bind(Gather(axis, nonnegative), input, index)
+
+
+@torch_function(torch.index_select, torch.Tensor.index_select)
+def index_select(input: TensorT, dim: int, index: TensorT) -> TensorT:
+    """Take the entries of ``dim`` that a vector of indices names.
+
+    >>> index_select(torch.tensor([5, 6, 7]), 0, torch.tensor([2, 0]))
+    tensor([7, 5])
+    """
+    axis = axis_of("index_select", dim, spec_of(input).rank)
+    if spec_of(index).rank > 1:
+        raise ShapeError(f"index_select: expected a vector of indices, got {spec_of(index)}")
+    _require_indices("index_select", spec_of(index))
+    return _gather(input, reshape(index, -1), axis)
+
+
+@torch_function(torch.gather, torch.Tensor.gather)
+def gather(input: TensorT, dim: int, index: TensorT, *, sparse_grad: bool = False) -> TensorT:
+    """Take along ``dim`` the entry that ``index`` names, for each place of ``index``.
+
+    >>> gather(torch.tensor([[1, 2], [3, 4]]), 1, torch.tensor([[1], [0]]))
+    tensor([[2],
+            [3]])
+    """
+    shape, wanted = shape_of(input), shape_of(index)
+    axis = axis_of("gather", dim, len(shape))
+    if len(shape) != len(wanted):
+        raise ShapeError(f"gather: index has {len(wanted)} dims, input has {len(shape)}")
+    sizes = tuple(s if i == axis else w for i, (s, w) in enumerate(zip(shape, wanted, strict=True)))
+    if any(decide("gt", w, s) for w, s in zip(sizes, shape, strict=True)):
+        raise ShapeError(f"gather: index {spec_of(index)} is larger than {spec_of(input)}")
+    if not shape:
+        return input
+    input = slice_of(input, (0,) * len(shape), sizes, (1,) * len(shape))
+    return bind(GatherElements(axis), input, index)
+
+
+@torch_function(torch.nn.functional.embedding, torch.embedding)
+def embedding(
+    input: TensorT,
+    weight: TensorT,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> TensorT:
+    """Look up the rows of a table; ``padding_idx`` matters only to gradients.
+
+    >>> embedding(torch.tensor([1]), torch.tensor([[0.0, 1.0], [2.0, 3.0]]))
+    tensor([[2., 3.]])
+    """
+    if not isinstance(weight, torch.Tensor) or not isinstance(input, torch.Tensor):
+        raise DTypeError("embedding: expected two tensors, indices and table")
+    if weight.dtype in INDICES and spec_of(input).dtype not in INDICES:
+        input, weight = weight, input
+    if max_norm is not None:
+        raise UnsupportedError("embedding: max_norm changes the table while it is read")
+    if spec_of(weight).rank != 2:
+        raise ShapeError(f"embedding: expected a table of rank 2, got {spec_of(weight)}")
+    return bind(Gather(0), weight, input)
+
+
+_counts: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+
+
+@torch_function(torch.nonzero, torch.Tensor.nonzero, torch.argwhere, torch.Tensor.argwhere)
+def nonzero(input: TensorT, *, as_tuple: bool = False) -> Any:
+    """Return the indices of the entries that are not 0, one row each.
+
+    >>> nonzero(torch.tensor([0, 3, 4]))
+    tensor([[1],
+            [2]])
+    """
+    count: Size = 0
+    recorder = recorder_of(input)
+    if recorder is not None and known_of(input) is None:
+        number = _counts[recorder] = _counts.get(recorder, -1) + 1
+        most = product([bounds(size)[1] for size in shape_of(input)])
+        assert isinstance(most, int)
+        count = Expr(SizeSymbol(f"nonzero_{number}", 0, most))
+    rows = bind(NonZero(count), input)
+    if not as_tuple:
+        return rows
+    return tuple(select(rows, 1, axis) for axis in range(spec_of(input).rank))

@@ -1,0 +1,264 @@
+"""What slices and concatenations make up: stack, split, pad, roll, flip, tile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from trtnn.dims import Size, ceil_div, decide, maximum, minimum
+from trtnn.errors import ShapeError, UnsupportedError
+from trtnn.op import TensorT, as_size, as_sizes, axis_of, bind, shape_of, spec_of, torch_function
+from trtnn.ops.movement import flatten, repeat, reshape, unsqueeze
+from trtnn.ops.slicing import Slice, cat, narrow, select
+
+__all__ = [
+    "chunk",
+    "concat",
+    "concatenate",
+    "flip",
+    "pad",
+    "roll",
+    "split",
+    "split_with_sizes",
+    "stack",
+    "tensor_split",
+    "tile",
+    "unbind",
+]
+
+concat = concatenate = cat
+
+
+@torch_function(torch.stack)
+def stack(tensors: Sequence[TensorT], dim: int = 0) -> TensorT:
+    """Join tensors of one shape along a new dim.
+
+    >>> stack([torch.zeros(2), torch.ones(2)], 1)
+    tensor([[0., 1.],
+            [0., 1.]])
+    """
+    if not tensors:
+        raise ShapeError("stack: expected at least one tensor")
+    axis = axis_of("stack", dim, spec_of(tensors[0]).rank + 1)
+    return cat([unsqueeze(item, axis) for item in tensors], axis)
+
+
+@torch_function(torch.split_with_sizes, torch.Tensor.split_with_sizes)
+def split_with_sizes(input: TensorT, split_sizes: Any, dim: int = 0) -> tuple[TensorT, ...]:
+    """Cut ``dim`` into parts of given sizes, which add up to it."""
+    sizes, shape = as_sizes(split_sizes), shape_of(input)
+    axis = axis_of("split", dim, len(shape))
+    total: Size = 0
+    parts = []
+    for size in sizes:
+        parts.append(narrow(input, axis, total, size))
+        total = total + size
+    if decide("eq", total, shape[axis]) is False:
+        raise ShapeError(f"split: sizes add up to {total}, dim {axis} has {shape[axis]}")
+    return tuple(parts)
+
+
+@torch_function(torch.split, torch.functional.split, torch.Tensor.split)
+def split(tensor: TensorT, split_size_or_sections: Any = None, dim: int = 0, **names: Any) -> Any:
+    """Cut ``dim`` into parts of one size (the last may be smaller), or of given sizes.
+
+    >>> split(torch.arange(5), 2)
+    (tensor([0, 1]), tensor([2, 3]), tensor([4]))
+    """
+    given = names.get("split_size", split_size_or_sections)
+    if isinstance(given, (tuple, list)):
+        return split_with_sizes(tensor, given, dim)
+    shape = shape_of(tensor)
+    axis = axis_of("split", dim, len(shape))
+    size, total = as_size(given), shape[axis]
+    count = maximum(1, ceil_count(total, size))
+    if not isinstance(count, int):
+        raise UnsupportedError(
+            f"split: the number of parts of size {size} in {total} is not known",
+            hint="give the sizes as a list, or use chunk",
+        )
+    parts = []
+    for i in range(count):
+        start = i * size
+        parts.append(narrow(tensor, axis, start, size if i < count - 1 else total - start))
+    return tuple(parts)
+
+
+def ceil_count(total: Size, size: Size) -> Size:
+    """Return how many parts of ``size`` cover ``total``."""
+    if decide("eq", size, 0):
+        return 1
+    return ceil_div(total, size) if isinstance(size, int) else -((-total) // size)
+
+
+@torch_function(torch.chunk, torch.Tensor.chunk)
+def chunk(input: TensorT, chunks: int, dim: int = 0) -> tuple[TensorT, ...]:
+    """Cut ``dim`` into at most ``chunks`` parts of one size; the last may be smaller.
+
+    >>> chunk(torch.arange(5), 2)
+    (tensor([0, 1, 2]), tensor([3, 4]))
+    """
+    shape = shape_of(input)
+    axis = axis_of("chunk", dim, len(shape))
+    if isinstance(shape[axis], int):
+        return tuple(split(input, maximum(ceil_div(shape[axis], chunks), 1), axis))
+    size, exact = shape[axis] // chunks, shape[axis] % chunks
+    if exact != 0:
+        raise UnsupportedError(
+            f"chunk: {shape[axis]} is not shown to divide by {chunks}",
+            hint="use split with a list of sizes, or a Dim times the number of chunks",
+        )
+    return split_with_sizes(input, [size] * chunks, axis)
+
+
+@torch_function(torch.tensor_split, torch.Tensor.tensor_split)
+def tensor_split(input: TensorT, indices_or_sections: Any, dim: int = 0) -> tuple[TensorT, ...]:
+    """Cut ``dim`` into a number of nearly equal parts, or at given indices."""
+    shape = shape_of(input)
+    axis = axis_of("tensor_split", dim, len(shape))
+    total = shape[axis]
+    if isinstance(indices_or_sections, int):
+        if not isinstance(total, int):
+            return chunk(input, indices_or_sections, axis)
+        base, more = divmod(total, indices_or_sections)
+        sizes: list[Size] = [base + int(i < more) for i in range(indices_or_sections)]
+        return split_with_sizes(input, sizes, axis)
+    places: list[Size] = [0]
+    for index in as_sizes(tuple(indices_or_sections)):
+        place = index + total if decide("lt", index, 0) else index
+        places.append(minimum(total, maximum(0, place)))
+    places.append(total)
+    pairs = pairwise(places)
+    return tuple(narrow(input, axis, a, maximum(0, b - a)) for a, b in pairs)
+
+
+@torch_function(torch.unbind, torch.Tensor.unbind)
+def unbind(input: TensorT, dim: int = 0) -> tuple[TensorT, ...]:
+    """Return the entries along ``dim``, whose size is static.
+
+    >>> unbind(torch.arange(2))
+    (tensor(0), tensor(1))
+    """
+    shape = shape_of(input)
+    axis = axis_of("unbind", dim, len(shape))
+    count = shape[axis]
+    if not isinstance(count, int):
+        raise UnsupportedError(f"unbind: the number of entries is {count}, not known")
+    return tuple(select(input, axis, i) for i in range(count))
+
+
+MODES = {"constant": "FILL", "reflect": "REFLECT", "replicate": "CLAMP"}
+
+
+@torch_function(torch.nn.functional.pad)
+def pad(input: TensorT, pad: Any, mode: str = "constant", value: float | None = None) -> TensorT:
+    """Widen dims, last dim first: ``(left, right, top, bottom, ...)``; negative amounts crop.
+
+    Raises:
+        UnsupportedError: The mode is ``circular``.
+
+    >>> globals()["pad"](torch.ones(2), (1, 0))
+    tensor([0., 1., 1.])
+    """
+    amounts, shape = as_sizes(pad), shape_of(input)
+    if mode not in MODES:
+        raise UnsupportedError(f"pad: mode {mode!r} is not there", hint=f"use {', '.join(MODES)}")
+    if len(amounts) % 2 or len(amounts) > 2 * len(shape):
+        raise ShapeError(f"pad: {len(amounts)} amounts do not fit a tensor of rank {len(shape)}")
+    if all(amount == 0 for amount in amounts):
+        return input
+    count = len(amounts) // 2
+    before = [0] * (len(shape) - count) + list(amounts[::2])[::-1]
+    after = [0] * (len(shape) - count) + list(amounts[1::2])[::-1]
+    start = tuple(0 - b for b in before)
+    size = tuple(b + s + a for b, s, a in zip(before, shape, after, strict=True))
+    for axis, (length, b, a) in enumerate(zip(shape, before, after, strict=True)):
+        too_much = decide("ge", b, length) or decide("ge", a, length)
+        if mode == "reflect" and (b, a) != (0, 0) and too_much:
+            raise ShapeError(
+                f"pad: reflecting by {b}, {a} needs more than size {length} at dim {axis}"
+            )
+    inside = all(decide("le", a, 0) for a in amounts)
+    chosen = "STRICT_BOUNDS" if inside else MODES[mode]
+    operation = Slice(start, size, (1,) * len(shape), chosen)
+    if chosen != "FILL":
+        return bind(operation, input)
+    return bind(operation, input, torch.tensor(value or 0, dtype=spec_of(input).dtype))
+
+
+def _ints(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def _remainder(amount: Size, length: Size) -> Size:
+    """Return ``amount % length``, plainly where the range of the length allows."""
+    for turn in (0, 1):
+        inside = amount + turn * length
+        if decide("ge", inside, 0) and decide("lt", inside, length):
+            return inside
+    return amount - (amount // length) * length
+
+
+@torch_function(torch.roll, torch.Tensor.roll)
+def roll(input: TensorT, shifts: Any, dims: Any = None) -> TensorT:
+    """Shift entries along dims; what leaves at one end comes in at the other.
+
+    >>> roll(torch.arange(4), 1)
+    tensor([3, 0, 1, 2])
+    """
+    if dims is None or dims == ():
+        return reshape(roll(flatten(input), shifts, 0), shape_of(input))
+    steps, axes = _ints(shifts), _ints(dims)
+    if len(steps) != len(axes):
+        raise ShapeError(f"roll: {len(steps)} shifts for {len(axes)} dims")
+    shape = shape_of(input)
+    for step, dim in zip(steps, axes, strict=True):
+        axis = axis_of("roll", dim, len(shape))
+        length, amount = shape[axis], as_size(step)
+        if length == 0 or amount == 0:
+            continue
+        amount = _remainder(amount, length)
+        if amount == 0:
+            continue
+        end = narrow(input, axis, length - amount, amount)
+        input = cat([end, narrow(input, axis, 0, length - amount)], axis)
+    return input
+
+
+@torch_function(torch.flip, torch.Tensor.flip)
+def flip(input: TensorT, *dims: Any) -> TensorT:
+    """Reverse dims.
+
+    >>> flip(torch.arange(3), 0)
+    tensor([2, 1, 0])
+    """
+    shape = shape_of(input)
+    named = _ints(dims[0]) if len(dims) == 1 else dims
+    axes = {axis_of("flip", dim, len(shape)) for dim in named} if shape else set()
+    if not axes:
+        return input
+    start = tuple(s - 1 if i in axes else 0 for i, s in enumerate(shape))
+    stride = tuple(-1 if i in axes else 1 for i in range(len(shape)))
+    return bind(Slice(start, shape, stride), input)
+
+
+@torch_function(torch.fliplr, torch.Tensor.fliplr)
+def fliplr(input: TensorT) -> TensorT:
+    """Reverse dim 1."""
+    return flip(input, 1)
+
+
+@torch_function(torch.flipud, torch.Tensor.flipud)
+def flipud(input: TensorT) -> TensorT:
+    """Reverse dim 0."""
+    return flip(input, 0)
+
+
+@torch_function(torch.tile, torch.Tensor.tile)
+def tile(input: TensorT, *dims: Any) -> TensorT:
+    """Lay copies side by side, as ``repeat``; missing counts in front are 1."""
+    counts, rank = as_sizes(dims), spec_of(input).rank
+    return repeat(input, (1,) * (rank - len(counts)) + counts)

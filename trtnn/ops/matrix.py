@@ -1,0 +1,160 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from trtnn.errors import ShapeError, UnsupportedError
+from trtnn.op import (
+    Op,
+    Spec,
+    TensorT,
+    bind,
+    broadcast,
+    require_same_dtype,
+    shape_of,
+    spec_of,
+    torch_function,
+)
+from trtnn.ops.arithmetic import add, mul
+from trtnn.ops.movement import reshape, squeeze, unsqueeze
+
+__all__ = ["MatrixMultiply", "addmm", "baddbmm", "bmm", "dot", "linear", "matmul", "mm", "mv"]
+
+T = torch.Tensor
+
+
+@dataclass(frozen=True, repr=False)
+class MatrixMultiply(Op):
+    """TensorRT's MatrixMultiply layer on matrices, either side transposed or not."""
+
+    transpose_a: bool
+    transpose_b: bool
+
+    def infer(self, a: Spec, b: Spec) -> Spec:
+        for spec in (a, b):
+            # Not a DTypeError: torch's operators turn a TypeError into NotImplemented.
+            if not spec.dtype.is_floating_point:
+                raise UnsupportedError(
+                    f"matmul: expected a floating dtype, got {spec.dtype}",
+                    hint="TensorRT multiplies float matrices only: use .float()",
+                )
+        require_same_dtype("matmul", a, b)
+        rows, left = a.shape[-2:][:: -1 if self.transpose_a else 1]
+        right, columns = b.shape[-2:][:: -1 if self.transpose_b else 1]
+        if left != right:
+            raise ShapeError(
+                f"matmul: {a.shape} @ {b.shape}: inner sizes {left} and {right} differ",
+                hint="transpose one side, or check the in_features of the layer before",
+            )
+        batch = broadcast("matmul", a.shape[:-2], b.shape[:-2])
+        return Spec((*batch, rows, columns), a.dtype)
+
+    def reference(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.matmul(a.mT if self.transpose_a else a, b.mT if self.transpose_b else b)
+
+    def lower(self, net: Any, a: Any, b: Any) -> Any:
+        return net.matmul(a, b, self.transpose_a, self.transpose_b)
+
+
+@torch_function(torch.matmul, T.matmul, T.__matmul__, torch.linalg.matmul)
+def matmul(input: TensorT, other: TensorT) -> TensorT:
+    """Multiply matrices, batches of them, or vectors, by PyTorch's rules for each rank.
+
+    >>> matmul(torch.ones(2, 3), torch.ones(3))
+    tensor([3., 3.])
+    """
+    left, right = len(shape_of(input)), len(shape_of(other))
+    if 0 in (left, right):
+        raise ShapeError("matmul: expected tensors of rank 1 or more, got a scalar")
+    a = unsqueeze(input, 0) if left == 1 else input
+    b = unsqueeze(other, 1) if right == 1 else other
+    result = bind(MatrixMultiply(False, False), a, b)
+    if right == 1:
+        result = squeeze(result, -1)
+    return squeeze(result, -1 if right == 1 else -2) if left == 1 else result
+
+
+@torch_function(T.__rmatmul__)
+def rmatmul(input: TensorT, other: TensorT) -> TensorT:
+    """Multiply ``other`` by ``input``."""
+    return matmul(other, input)
+
+
+def _product(function: str, a: TensorT, b: TensorT, ranks: tuple[int, int]) -> TensorT:
+    left, right = shape_of(a), shape_of(b)
+    if (len(left), len(right)) != ranks:
+        raise ShapeError(
+            f"{function}: expected ranks {ranks[0]} and {ranks[1]}, got {spec_of(a)} and "
+            f"{spec_of(b)}",
+            hint="torch.matmul takes every rank",
+        )
+    if ranks == (3, 3) and left[0] != right[0]:
+        raise ShapeError(f"{function}: batch sizes {left[0]} and {right[0]} differ")
+    return matmul(a, b)
+
+
+@torch_function(torch.mm, T.mm)
+def mm(input: TensorT, mat2: TensorT) -> TensorT:
+    """Multiply two matrices."""
+    return _product("mm", input, mat2, (2, 2))
+
+
+@torch_function(torch.bmm, T.bmm)
+def bmm(input: TensorT, mat2: TensorT) -> TensorT:
+    """Multiply two batches of matrices, without broadcasting."""
+    return _product("bmm", input, mat2, (3, 3))
+
+
+@torch_function(torch.mv, T.mv)
+def mv(input: TensorT, vec: TensorT) -> TensorT:
+    """Multiply a matrix by a vector."""
+    return _product("mv", input, vec, (2, 1))
+
+
+@torch_function(torch.dot, T.dot)
+def dot(input: TensorT, tensor: TensorT) -> TensorT:
+    """Multiply two vectors."""
+    return _product("dot", input, tensor, (1, 1))
+
+
+def _plus(input: TensorT, product: TensorT, beta: Any, alpha: Any) -> TensorT:
+    scaled = product if alpha == 1 else mul(product, alpha)
+    return scaled if beta == 0 else add(input if beta == 1 else mul(input, beta), scaled)
+
+
+@torch_function(torch.addmm, T.addmm)
+def addmm(
+    input: TensorT, mat1: TensorT, mat2: TensorT, *, beta: Any = 1, alpha: Any = 1
+) -> TensorT:
+    """Compute ``beta * input + alpha * (mat1 @ mat2)``."""
+    return _plus(input, mm(mat1, mat2), beta, alpha)
+
+
+@torch_function(torch.baddbmm, T.baddbmm)
+def baddbmm(
+    input: TensorT, batch1: TensorT, batch2: TensorT, *, beta: Any = 1, alpha: Any = 1
+) -> TensorT:
+    """Compute ``beta * input + alpha * (batch1 @ batch2)``, batch by batch."""
+    return _plus(input, bmm(batch1, batch2), beta, alpha)
+
+
+@torch_function(torch.nn.functional.linear)
+def linear(input: TensorT, weight: TensorT, bias: TensorT | None = None) -> TensorT:
+    """Compute ``input @ weight.T + bias``: weight is (out, in), as in ``state_dict``."""
+    spec, kernel = spec_of(input), spec_of(weight)
+    if not spec.shape or spec.shape[-1] != kernel.shape[-1]:
+        raise ShapeError(
+            f"linear: input {spec} has last size {spec.shape[-1] if spec.shape else None}, "
+            f"weight {kernel} takes {kernel.shape[-1]}"
+        )
+    x = unsqueeze(input, 0) if spec.rank == 1 else input
+    if kernel.rank == 1:
+        result = squeeze(bind(MatrixMultiply(False, True), x, unsqueeze(weight, 0)), -1)
+    else:
+        result = bind(MatrixMultiply(False, True), x, weight)
+    result = add(result, bias) if bias is not None else result
+    return reshape(result, shape_of(result)[1:]) if spec.rank == 1 else result

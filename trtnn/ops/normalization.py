@@ -1,0 +1,230 @@
+"""Normalizations: batch norm as a scale per channel; layer, group and instance norm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from trtnn.dims import Size, decide
+from trtnn.errors import ShapeError, TraceError
+from trtnn.op import (
+    Op,
+    Spec,
+    TensorT,
+    as_sizes,
+    bind,
+    require_float,
+    require_same_dtype,
+    spec_of,
+    torch_function,
+)
+from trtnn.ops.arithmetic import add, cast, mul
+from trtnn.ops.movement import reshape
+
+if TYPE_CHECKING:
+    from trtnn.network import ITensor, Net
+
+__all__ = [
+    "BatchNorm",
+    "Normalization",
+    "batch_norm",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+]
+
+
+@dataclass(frozen=True, repr=False)
+class BatchNorm(Op):
+    """Operands x (N, C, ...) and the constants mean, variance, weight and bias, all (C,)."""
+
+    epsilon: float
+
+    def infer(self, x: Spec, *constants: Spec) -> Spec:
+        require_float("batch_norm", x, *constants)
+        if x.rank < 2 or any(c.shape != (x.shape[1],) for c in constants):
+            raise ShapeError(f"batch_norm: {list(constants)} do not fit the channels of {x}")
+        return x
+
+    def folded(
+        self, mean: torch.Tensor, var: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return scale and shift per channel, computed in float64."""
+        mean, var, weight, bias = (t.detach().double() for t in (mean, var, weight, bias))
+        scale = weight / torch.sqrt(var + self.epsilon)
+        return scale, bias - mean * scale
+
+    def reference(self, x: torch.Tensor, *constants: torch.Tensor) -> torch.Tensor:
+        mean, var, weight, bias = (c.float() for c in constants)
+        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        if wide.dtype == torch.float64:
+            mean, var, weight, bias = (c.double() for c in constants)
+        result = torch.nn.functional.batch_norm(
+            wide, mean, var, weight, bias, False, 0.0, self.epsilon
+        )
+        return result.to(x.dtype)
+
+    def lower(self, net: Net, x: ITensor, *constants: Any) -> ITensor:
+        return net.scale(x, *self.folded(*(c.tensor for c in constants)))
+
+
+@torch_function(torch.nn.functional.batch_norm)
+def batch_norm(
+    input: TensorT,
+    running_mean: TensorT | None,
+    running_var: TensorT | None,
+    weight: TensorT | None = None,
+    bias: TensorT | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> TensorT:
+    """Shift and scale each channel by its running statistics.
+
+    Raises:
+        TraceError: The statistics are those of the batch.
+
+    >>> batch_norm(torch.ones(1, 2), torch.zeros(2), torch.ones(2), eps=0.0)
+    tensor([[1., 1.]])
+    """
+    if training or running_mean is None or running_var is None:
+        raise TraceError(
+            "batch_norm: expected running statistics, got training=True",
+            hint="call .eval() on the module before",
+        )
+    weight = torch.ones(spec_of(running_var).shape) if weight is None else weight  # type: ignore[arg-type]
+    bias = torch.zeros(spec_of(running_var).shape) if bias is None else bias  # type: ignore[arg-type]
+    return bind(BatchNorm(float(eps)), input, running_mean, running_var, weight, bias)
+
+
+@dataclass(frozen=True, repr=False)
+class Normalization(Op):
+    """``(x - mean) / sqrt(var + epsilon) * scale + bias`` over axes, or over groups of channels.
+
+    Scale and bias have the rank of x; with ``groups`` above 1 they are (1, groups, 1, ...).
+    """
+
+    axes: tuple[int, ...]
+    epsilon: float
+    groups: int = 1
+
+    def infer(self, x: Spec, scale: Spec, bias: Spec) -> Spec:
+        require_float("normalization", x)
+        require_same_dtype("normalization", x, scale, bias)
+        if not x.rank == scale.rank == bias.rank:
+            raise ShapeError(f"normalization: {scale} and {bias} do not have the rank of {x}")
+        return x
+
+    def reference(self, x: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        wide, scale, bias = x.to(dtype), scale.to(dtype), bias.to(dtype)
+        if self.groups > 1:
+            result = torch.nn.functional.group_norm(wide, self.groups, eps=self.epsilon)
+            each = x.shape[1] // self.groups
+            scale, bias = (t.repeat_interleave(each, 1) for t in (scale, bias))
+        else:
+            var, mean = torch.var_mean(wide, self.axes, correction=0, keepdim=True)
+            result = (wide - mean) / torch.sqrt(var + self.epsilon)
+        return (result * scale + bias).to(x.dtype)
+
+    def lower(self, net: Net, x: ITensor, scale: Any, bias: Any) -> ITensor:
+        return net.normalization(x, scale, bias, self.axes, self.epsilon, self.groups)
+
+
+def _affine(
+    given: TensorT | None, value: float, shape: tuple[Size, ...], dtype: torch.dtype
+) -> TensorT:
+    """Return a parameter in a shape and dtype, or a constant where there is none."""
+    if given is None:
+        return torch.full(shape, value, dtype=dtype)  # type: ignore[arg-type]
+    shaped = reshape(given, shape)
+    return shaped if spec_of(shaped).dtype == dtype else cast(shaped, dtype)
+
+
+@torch_function(torch.nn.functional.layer_norm, torch.layer_norm)
+def layer_norm(
+    input: TensorT,
+    normalized_shape: Sequence[int],
+    weight: TensorT | None = None,
+    bias: TensorT | None = None,
+    eps: float = 1e-5,
+    cudnn_enable: bool = True,
+) -> TensorT:
+    """Shift and scale the trailing ``normalized_shape`` axes to mean 0 and variance 1.
+
+    Statistics are computed in float32 whatever the dtype of ``input``.
+
+    >>> layer_norm(torch.tensor([[1.0, 3.0]]), (2,))
+    tensor([[-1.0000,  1.0000]])
+    """
+    spec, tail = spec_of(input), as_sizes(normalized_shape)
+    first = spec.rank - len(tail)
+    if not tail or first < 0 or spec.shape[first:] != tail:
+        raise ShapeError(f"layer_norm: {spec} does not end in {tail}")
+    shape = (1,) * first + tail
+    scale, shift = _affine(weight, 1.0, shape, spec.dtype), _affine(bias, 0.0, shape, spec.dtype)
+    return bind(Normalization(tuple(range(first, spec.rank)), float(eps)), input, scale, shift)
+
+
+@torch_function(torch.nn.functional.group_norm, torch.group_norm)
+def group_norm(
+    input: TensorT,
+    num_groups: int,
+    weight: TensorT | None = None,
+    bias: TensorT | None = None,
+    eps: float = 1e-5,
+    cudnn_enabled: bool = True,
+) -> TensorT:
+    """Normalize groups of channels of (N, C, ...), then scale and shift each channel.
+
+    >>> group_norm(torch.tensor([[1.0, 3.0, 5.0, 7.0]]), 2)
+    tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
+    """
+    spec = spec_of(input)
+    if spec.rank < 2 or decide("ne", spec.shape[1] % num_groups, 0):
+        raise ShapeError(f"group_norm: {num_groups} groups do not divide the channels of {spec}")
+    full = (*spec.shape, *(1,) * (4 - spec.rank))
+    x = reshape(input, full)
+    rank, channels = len(full), spec.shape[1]
+    ones, per_channel = (1,) * (rank - 2), (1, channels, *(1,) * (rank - 2))
+    axes = tuple(range(1 if num_groups == 1 else 2, rank))
+    groups = 1 if num_groups == channels else num_groups
+    scales = [_affine(None, v, (1, num_groups, *ones), spec.dtype) for v in (1.0, 0.0)]
+    x = bind(Normalization(axes, float(eps), groups), x, *scales)
+    if weight is not None:
+        x = mul(x, _affine(weight, 1.0, per_channel, spec.dtype))
+    if bias is not None:
+        x = add(x, _affine(bias, 0.0, per_channel, spec.dtype))
+    return reshape(x, spec.shape)
+
+
+@torch_function(torch.nn.functional.instance_norm)
+def instance_norm(
+    input: TensorT,
+    running_mean: TensorT | None = None,
+    running_var: TensorT | None = None,
+    weight: TensorT | None = None,
+    bias: TensorT | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> TensorT:
+    """Normalize each channel of each sample of (N, C, ...) over its spatial dims."""
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    if running_mean is not None:
+        raise TraceError(
+            "instance_norm: updating the running statistics writes buffers",
+            hint="call .eval() on the module before",
+        )
+    spec = spec_of(input)
+    if spec.rank < 3:
+        raise ShapeError(f"instance_norm: expected (N, C, ...), got {spec}")
+    full = (*spec.shape, *(1,) * (4 - spec.rank))
+    shape = (1, full[1], *(1,) * (len(full) - 2))
+    scale, shift = _affine(weight, 1.0, shape, spec.dtype), _affine(bias, 0.0, shape, spec.dtype)
+    norm = Normalization(tuple(range(2, len(full))), float(eps))
+    return reshape(bind(norm, reshape(input, full), scale, shift), spec.shape)

@@ -1,0 +1,266 @@
+"""Reductions and softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from trtnn.errors import DTypeError, ShapeError, UnsupportedError
+from trtnn.op import (
+    Op,
+    Spec,
+    TensorT,
+    axis_of,
+    bind,
+    require_float,
+    shape_of,
+    spec_of,
+    torch_function,
+)
+from trtnn.ops.arithmetic import cast, maximum, minimum, mul, sub
+from trtnn.ops.pointwise import unary
+
+__all__ = [
+    "Reduce", "Softmax", "all", "amax", "amin", "any", "log_softmax", "max", "mean", "min", "prod",
+    "softmax", "std", "sum", "var",
+]  # fmt: skip
+
+T = torch.Tensor
+Axes = tuple[int, ...]
+
+
+def _prod(x: torch.Tensor, axes: Axes, keep: bool) -> torch.Tensor:
+    for axis in sorted(axes, reverse=True):
+        x = torch.prod(x, axis, keepdim=keep, dtype=x.dtype)
+    return x
+
+
+KINDS: dict[str, Callable[[torch.Tensor, Axes, bool], torch.Tensor]] = {
+    "SUM": lambda x, axes, keep: torch.sum(x, axes, keepdim=keep, dtype=x.dtype),
+    "AVG": lambda x, axes, keep: torch.mean(x, axes, keepdim=keep),
+    "MAX": lambda x, axes, keep: torch.amax(x, axes, keepdim=keep),
+    "MIN": lambda x, axes, keep: torch.amin(x, axes, keepdim=keep),
+    "PROD": _prod,
+}
+
+
+@dataclass(frozen=True, repr=False)
+class Reduce(Op):
+    """TensorRT's Reduce layer."""
+
+    kind: str
+    axes: Axes
+    keep_dims: bool
+
+    def infer(self, x: Spec) -> Spec:
+        if x.dtype == torch.bool:
+            raise DTypeError(f"reduce {self.kind}: expected numbers, got {x.dtype}")
+        shape = [
+            1 if i in self.axes else s
+            for i, s in enumerate(x.shape)
+            if self.keep_dims or i not in self.axes
+        ]
+        return Spec(tuple(shape), x.dtype)
+
+    def reference(self, x: torch.Tensor) -> torch.Tensor:
+        return KINDS[self.kind](x, self.axes, self.keep_dims)
+
+    def lower(self, net: Any, x: Any) -> Any:
+        return net.reduce(x, self.kind, self.axes, self.keep_dims)
+
+
+@dataclass(frozen=True, repr=False)
+class Softmax(Op):
+    """TensorRT's SoftMax layer over one axis."""
+
+    axis: int
+
+    def infer(self, x: Spec) -> Spec:
+        require_float("softmax", x)
+        return x
+
+    def reference(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(x, self.axis)
+
+    def lower(self, net: Any, x: Any) -> Any:
+        if x.rank == 0:  # SoftMax takes no scalar, in any version
+            return net.shuffle(net.softmax(net.shuffle(x, shape=(1,)), 0), shape=())
+        return net.softmax(x, self.axis)
+
+
+def _axes(function: str, input: TensorT, dim: Any) -> Axes:
+    rank = len(shape_of(input))
+    if dim is None or dim == () or dim == []:
+        return tuple(range(rank))
+    given = dim if isinstance(dim, (tuple, list)) else (dim,)
+    axes = sorted(axis_of(function, d, rank) for d in given)
+    if len(set(axes)) < len(axes):
+        raise ShapeError(f"{function}: expected different dims, got {tuple(given)}")
+    return tuple(axes)
+
+
+def _reduce(function: str, kind: str, input: TensorT, dim: Any, keepdim: bool) -> TensorT:
+    axes = _axes(function, input, dim)
+    return bind(Reduce(kind, axes, bool(keepdim)), input) if shape_of(input) else input
+
+
+@torch_function(torch.sum, T.sum)
+def sum(input: TensorT, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> TensorT:
+    """Add up the entries along ``dim``, all of them if None; integers sum in int64."""
+    own = spec_of(input).dtype
+    wanted = dtype or (own if own.is_floating_point else torch.int64)
+    return _reduce("sum", "SUM", cast(input, wanted), dim, keepdim)
+
+
+@torch_function(torch.mean, T.mean)
+def mean(input: TensorT, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> TensorT:
+    """Average the entries along ``dim``, all of them if None.
+
+    >>> mean(torch.tensor([[1.0, 3.0]]), 1)
+    tensor([2.])
+    """
+    x = cast(input, dtype) if dtype is not None else input
+    require_float("mean", spec_of(x))
+    return _reduce("mean", "AVG", x, dim, keepdim)
+
+
+@torch_function(torch.amax, T.amax)
+def amax(input: TensorT, dim: Any = (), keepdim: bool = False) -> TensorT:
+    """Take the largest entry along ``dim``."""
+    if spec_of(input).dtype == torch.bool:
+        return any(input, dim, keepdim)
+    return _reduce("amax", "MAX", input, dim, keepdim)
+
+
+@torch_function(torch.amin, T.amin)
+def amin(input: TensorT, dim: Any = (), keepdim: bool = False) -> TensorT:
+    """Take the smallest entry along ``dim``."""
+    if spec_of(input).dtype == torch.bool:
+        return all(input, dim, keepdim)
+    return _reduce("amin", "MIN", input, dim, keepdim)
+
+
+def _with_indices(name: str, dim: Any) -> None:
+    if dim is not None:
+        raise UnsupportedError(
+            f"{name} along a dim also gives indices, which is not taken yet",
+            hint=f"torch.a{name}(x, dim) gives the values",
+        )
+
+
+@torch_function(torch.max, T.max)
+def max(input: TensorT, dim: Any = None, keepdim: bool = False) -> TensorT:
+    """Take the largest entry of all, or of two tensors given one as ``dim``."""
+    if isinstance(dim, torch.Tensor):
+        return maximum(input, dim)
+    _with_indices("max", dim)
+    return amax(input)
+
+
+@torch_function(torch.min, T.min)
+def min(input: TensorT, dim: Any = None, keepdim: bool = False) -> TensorT:
+    """Take the smallest entry of all, or of two tensors given one as ``dim``."""
+    if isinstance(dim, torch.Tensor):
+        return minimum(input, dim)
+    _with_indices("min", dim)
+    return amin(input)
+
+
+@torch_function(torch.prod, T.prod)
+def prod(input: TensorT, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> TensorT:
+    """Multiply the entries along ``dim``, all of them if None."""
+    own = spec_of(input).dtype
+    wanted = dtype or (own if own.is_floating_point else torch.int64)
+    return _reduce("prod", "PROD", cast(input, wanted), dim, keepdim)
+
+
+@torch_function(torch.any, T.any)
+def any(input: TensorT, dim: Any = None, keepdim: bool = False) -> TensorT:
+    """Say whether an entry along ``dim`` is true."""
+    truth = cast(cast(input, torch.bool), torch.int32)
+    return cast(_reduce("any", "MAX", truth, dim, keepdim), torch.bool)
+
+
+@torch_function(torch.all, T.all)
+def all(input: TensorT, dim: Any = None, keepdim: bool = False) -> TensorT:
+    """Say whether every entry along ``dim`` is true."""
+    truth = cast(cast(input, torch.bool), torch.int32)
+    return cast(_reduce("all", "MIN", truth, dim, keepdim), torch.bool)
+
+
+@torch_function(torch.var, T.var)
+def var(
+    input: TensorT,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: Any = None,
+) -> TensorT:
+    """Compute the variance along static dims.
+
+    Raises:
+        UnsupportedError: A dim's size is symbolic.
+
+    >>> var(torch.tensor([1.0, 3.0]), unbiased=False)
+    tensor(1.)
+    """
+    if isinstance(dim, bool):  # torch's older form var(input, unbiased)
+        dim, unbiased = None, dim
+    freedom = correction if correction is not None else int(unbiased)
+    axes = _axes("var", input, dim)
+    count = 1
+    for axis in axes:
+        size = shape_of(input)[axis]
+        if not isinstance(size, int):
+            raise UnsupportedError(f"var: over the symbolic size {size}")
+        count *= size
+    centred = sub(input, mean(input, axes, keepdim=True))
+    squares = _reduce("var", "SUM", mul(centred, centred), axes, keepdim)
+    return mul(squares, 1.0 / (count - freedom)) if count > freedom else mul(squares, float("nan"))
+
+
+@torch_function(torch.std, T.std)
+def std(
+    input: TensorT,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: Any = None,
+) -> TensorT:
+    """Compute the square root of the variance along static dims."""
+    return unary("SQRT", var(input, dim, unbiased, keepdim, correction=correction))
+
+
+@torch_function(torch.softmax, T.softmax, torch.nn.functional.softmax, torch.special.softmax)
+def softmax(
+    input: TensorT, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
+) -> TensorT:
+    """Normalize exponentials along ``dim`` to sum 1."""
+    x = cast(input, dtype) if dtype is not None else input
+    if dim is None:
+        raise UnsupportedError("softmax: expected dim, got None")
+    return bind(Softmax(axis_of("softmax", dim, len(shape_of(x)))), x)
+
+
+@torch_function(torch.log_softmax, T.log_softmax, torch.nn.functional.log_softmax)
+def log_softmax(
+    input: TensorT, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
+) -> TensorT:
+    """Compute ``x - max - log(sum(exp(x - max)))`` in float32, whatever the dtype.
+
+    >>> log_softmax(torch.zeros(1), 0)
+    tensor([0.])
+    """
+    x = cast(input, dtype) if dtype is not None else input
+    if dim is None:
+        raise UnsupportedError("log_softmax: expected dim, got None")
+    require_float("log_softmax", spec_of(x))
+    wide = cast(x, torch.float32)
+    shifted = sub(wide, amax(wide, dim, keepdim=True))
+    total = sum(unary("EXP", shifted), dim, keepdim=True)
+    return cast(sub(shifted, unary("LOG", total)), spec_of(x).dtype)

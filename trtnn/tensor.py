@@ -1,0 +1,104 @@
+"""The symbolic tensor: a ``torch.Tensor`` without storage that every torch call accepts."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from trtnn.errors import UnsupportedError
+from trtnn.op import Op, Spec
+from trtnn.symnode import sym_int
+
+if TYPE_CHECKING:
+    from trtnn.graph import Value
+
+
+class Tensor(torch.Tensor):
+    """A tensor of a graph that is being traced: shape, dtype and device, no data.
+
+    It holds either a graph value, or a real tensor that is known at compile time.
+    """
+
+    _trtnn_spec: Spec
+    _trtnn_recorder: Any
+    _trtnn_value: Value | None
+    _trtnn_known: torch.Tensor | None
+    _trtnn_base: Tensor | None
+    _trtnn_path: tuple[Op, ...]
+    _trtnn_views: weakref.WeakSet[Any]
+    _trtnn_maybe: list[weakref.ref[Tensor]]
+    _trtnn_stale: str | None
+
+    @staticmethod
+    def __new__(
+        cls,
+        spec: Spec,
+        recorder: Any,
+        value: Value | None = None,
+        known: torch.Tensor | None = None,
+    ) -> Tensor:
+        sizes = [sym_int(size, recorder) for size in spec.shape]
+        make = torch.Tensor._make_wrapper_subclass  # type: ignore[attr-defined]
+        tensor = cast(Tensor, make(cls, sizes, dtype=spec.dtype, device=recorder.device))
+        tensor._trtnn_spec = spec
+        tensor._trtnn_recorder = recorder
+        tensor._trtnn_value = value
+        tensor._trtnn_known = known
+        tensor._trtnn_base = None
+        tensor._trtnn_path = ()
+        tensor._trtnn_views = weakref.WeakSet()
+        tensor._trtnn_maybe = []
+        tensor._trtnn_stale = None
+        return tensor
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def __repr__(self) -> str:  # type: ignore[override]
+        what = self._trtnn_value if self._trtnn_known is None else "known"
+        return f"trtnn.Tensor({what}: {self._trtnn_spec})"
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        return _recorder_in(args, kwargs or {}).call(func, args, kwargs or {})
+
+    @classmethod
+    def __torch_dispatch__(
+        cls,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        return _recorder_in(args, kwargs or {}).dispatch(func, args, kwargs or {})
+
+
+def _recorder_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    for tensor in tensors_in((args, kwargs)):
+        recorder = getattr(tensor, "_trtnn_recorder", None)
+        if recorder is not None:
+            return recorder
+    raise UnsupportedError("a symbolic tensor was used where trtnn cannot see it")
+
+
+def tensors_in(value: Any) -> list[torch.Tensor]:
+    """Return the tensors in nested tuples, lists and dicts."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, (tuple, list)):
+        return [t for item in value for t in tensors_in(item)]
+    if isinstance(value, dict):
+        return [t for item in value.values() for t in tensors_in(item)]
+    return []
