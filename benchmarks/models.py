@@ -62,7 +62,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def measure(name: str, size: str, half: bool, batch: int, level: int) -> dict[str, Any]:
+def measure(name: str, size: str, batch: int, level: int, *, half: bool) -> dict[str, Any]:
     """Compile one model and compare it with eager."""
     gpu = torch.cuda.is_available()
     device = "cuda" if gpu else "cpu"
@@ -121,7 +121,7 @@ def main(
                 return
             key = f"{name} {size} {'float16' if half else 'tf32'} batch {batch}"
             try:
-                row = measure(name, size, half, batch, level)
+                row = measure(name, size, batch, level, half=half)
             except trtnn.TrtnnError as failure:
                 row = {**versions(), "failed": str(failure)}
             record(out, key, row)

@@ -33,7 +33,7 @@ ROWS = (
     "op symnode",
     "graph ops functional",
     "_trt",
-    "tensor module interpreter precision passes network layers calls mutation recorder",
+    "tensor module interpreter precision passes network layers windows calls mutation recorder",
     "tracer quantization cache engine signature assumptions",
     "runner host",
     "compiler",
@@ -43,7 +43,8 @@ ROWS = (
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row.split()}
 OPTIONAL = ("tensorrt", "cuda", "graphviz")  # imported inside a function, each in one file
 TORCH_FREE = ("source", "errors", "options", "_trt", "host")
-MAX_FILE = 300
+# DESIGN says about 300: some room, so that one more function is no reason to split a noun.
+MAX_FILE = 320
 MAX_FUNCTION = 40
 
 SKIPPED = {

@@ -209,10 +209,10 @@ class TensorRT:
             config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
         if not self.target.strongly_typed:
             # Without it, 8.6 gives a second context on the only profile no memory to run in.
-            config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
+            config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)  # noqa: FBT003
         cache = config.create_timing_cache(options.timing_cache or b"")
         self._made(cache, "read the timing cache")
-        if not config.set_timing_cache(cache, False):
+        if not config.set_timing_cache(cache, ignore_mismatch=False):
             raise BuildError("TensorRT refused the timing cache" + self._lines(), search=False)
         return config
 

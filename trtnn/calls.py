@@ -37,7 +37,7 @@ VIEWS = frozenset(
         *(torch.split, T.unbind, torch.unbind, T.unflatten, torch.unflatten, T.detach),
         *(torch.detach, T.movedim, torch.movedim, T.swapaxes, torch.swapaxes, T.swapdims),
         *(torch.swapdims, T.split_with_sizes, torch.split_with_sizes, T.tensor_split, T.diagonal),
-        *(torch.tensor_split, T.alias if hasattr(T, "alias") else T.detach, torch.broadcast_to),
+        *(torch.tensor_split, torch.broadcast_to),
         *(T.broadcast_to, *_getters("T", "mT", "H", "mH", "data", "real")),
     }
 )
@@ -52,10 +52,19 @@ MAYBE_VIEWS = frozenset(
 """Results share memory with the first operand, or not, depending on strides."""
 
 RANDOM = frozenset(
-    ["rand", "randn", "randint", "rand_like", "randn_like", "randint_like", "randperm", "normal", "bernoulli", "multinomial", "poisson", "uniform_", "normal_", "random_", "exponential_", "bernoulli_", "cauchy_", "geometric_", "log_normal_", "dropout_", "rrelu_", "alpha_dropout", "feature_dropout"]
+    (
+        "rand randn randint rand_like randn_like randint_like randperm normal bernoulli "
+        "multinomial poisson uniform_ normal_ random_ exponential_ bernoulli_ cauchy_ "
+        "geometric_ log_normal_ dropout_ rrelu_ alpha_dropout feature_dropout"
+    ).split()
 )
 ASKS_VALUE = frozenset(
-    ["item", "tolist", "__bool__", "__int__", "__float__", "__index__", "__complex__", "numpy", "__array__", "__len__", "data_ptr", "storage", "untyped_storage", "__contains__", "__iter__", "equal", "allclose", "is_nonzero", "stride", "storage_offset", "__reversed__", "__format__", "__deepcopy__", "is_contiguous", "__repr__", "__dlpack__"]
+    (
+        "item tolist __bool__ __int__ __float__ __index__ __complex__ numpy __array__ "
+        "__len__ data_ptr storage untyped_storage __contains__ __iter__ equal allclose "
+        "is_nonzero stride storage_offset __reversed__ __format__ __deepcopy__ "
+        "is_contiguous __repr__ __dlpack__"
+    ).split()
 )
 
 
@@ -114,3 +123,28 @@ def asks_in_place(function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
         return bool(kwargs["inplace"])
     position = list(parameters).index("inplace")
     return len(args) > position and bool(args[position])
+
+
+def has_symbolic_sizes(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return any(map(has_symbolic_sizes, value))
+    if isinstance(value, dict):
+        return any(map(has_symbolic_sizes, value.values()))
+    if isinstance(value, slice):
+        return any(map(has_symbolic_sizes, (value.start, value.stop, value.step)))
+    return isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool))
+
+
+def map_tensors(value: Any, change: Any) -> Any:
+    if isinstance(value, torch.Size):
+        return value
+    if isinstance(value, (tuple, list)):
+        items = [map_tensors(v, change) for v in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if isinstance(value, dict):
+        return {k: map_tensors(v, change) for k, v in value.items()}
+    return change(value) if isinstance(value, torch.Tensor) else value
+
+
+def each_tensor(value: Any, change: Any) -> Any:
+    return map_tensors(value, change) if isinstance(value, (tuple, list, dict)) else change(value)

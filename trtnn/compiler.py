@@ -232,7 +232,8 @@ class CompiledModule:
             InputError: An argument does not fit its declaration; the message names it.
         """
         tensors: Any = args
-        if kwargs or not self._is_flat or len(args) != len(self._signature.leaves) or not all(isinstance(t, torch.Tensor) for t in args):
+        plain = self._is_flat and not kwargs and len(args) == len(self._signature.leaves)
+        if not (plain and all(isinstance(t, torch.Tensor) for t in args)):
             tensors = call_leaves(self._signature, self._parameters, args, kwargs)
         outputs, shapes = self._runner(tensors)
         if self._single:

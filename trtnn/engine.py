@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from typing import Any
 
 from trtnn._trt import TensorRT
@@ -44,7 +45,7 @@ class Engine:
         return f"Engine({len(self.plan)} bytes, TensorRT {self.library.target.version}: {names})"
 
 
-def profile_shapes(graph: Graph) -> dict[str, tuple[tuple[int, ...], ...]]:
+def profile_shapes(graph: Graph) -> dict[str, Sequence[Any]]:
     """Return (min, opt, max) shapes of each dynamic input."""
     ends = ("min", "opt", "max")
     bindings = [{d.name: getattr(d, end) for d in graph.dims} for end in ends]

@@ -208,12 +208,12 @@ class Layers:
     ) -> ITensor:
         x = self.tensor(x)
         fields = [tuple(start), tuple(size), tuple(stride)]
-        given = [f if _static(f) else (1,) * len(f) for f in fields]
+        given = [f if is_static(f) else (1,) * len(f) for f in fields]
         layer = self.network.add_slice(x.handle, *given)
         if layer is not None:
             layer.mode = getattr(self.library.trt.SampleMode, mode)
             for index, values in enumerate(fields, start=1):
-                if not _static(values):
+                if not is_static(values):
                     layer.set_input(index, self.size_vector(values))
             if fill is not None:
                 layer.set_input(4, self.tensor(fill).handle)
@@ -256,123 +256,8 @@ class Layers:
         found = self.done(self.network.add_non_zero(x.handle), torch.int32, (x.rank, count), None)
         return self.cast(self.shuffle(found, first=(1, 0)), torch.int64)
 
-    # Windows --------------------------------------------------------------------------------
 
-    def convolution(
-        self,
-        x: Operand,
-        kernel: Operand,
-        bias: Operand | None,
-        stride: Sequence[int],
-        padding: Sequence[int],
-        dilation: Sequence[int],
-        groups: int,
-    ) -> ITensor:
-        x = self.tensor(x)
-        trt = self.library.trt
-        maps, window = kernel.shape[0], tuple(kernel.shape[2:])
-        constants = [
-            self.weights(t) if isinstance(t, Handle) else trt.Weights() for t in (kernel, bias)
-        ]
-        layer = self.network.add_convolution_nd(x.handle, maps, window, *constants)
-        if layer is not None:
-            layer.stride_nd, layer.padding_nd = tuple(stride), tuple(padding)
-            layer.dilation_nd, layer.num_groups = tuple(dilation), groups
-            for index, operand in ((1, kernel), (2, bias)):
-                if isinstance(operand, ITensor):
-                    layer.set_input(index, operand.handle)
-        out = [
-            (s + 2 * p - d * (k - 1) - 1) // t + 1
-            for s, p, d, k, t in zip(x.shape[2:], padding, dilation, window, stride, strict=True)
-        ]
-        return self.done(layer, x.dtype, (x.shape[0], maps, *out), x.dtype)
-
-    def pooling(
-        self,
-        x: Operand,
-        kind: str,
-        window: Sequence[int],
-        stride: Sequence[int],
-        pre: Sequence[int],
-        post: Sequence[int],
-        count_include_pad: bool,
-    ) -> ITensor:
-        x = self.tensor(x)
-        layer = self.network.add_pooling_nd(
-            x.handle, getattr(self.library.trt.PoolingType, kind), tuple(window)
-        )
-        if layer is not None:
-            layer.stride_nd = tuple(stride)
-            layer.pre_padding, layer.post_padding = tuple(pre), tuple(post)
-            if kind == "AVERAGE" and any((*pre, *post)):
-                layer.average_count_excludes_padding = not count_include_pad
-        out = [
-            (s + a + b - k) // t + 1
-            for s, a, b, k, t in zip(x.shape[2:], pre, post, window, stride, strict=True)
-        ]
-        return self.done(layer, x.dtype, (*x.shape[:2], *out), x.dtype)
-
-    def scale(self, x: Operand, scale: torch.Tensor, shift: torch.Tensor) -> ITensor:
-        """Multiply and shift each channel (axis 1)."""
-        x = self.tensor(x)
-        if x.rank < 4:
-            rest = (*x.shape, *(1,) * (4 - x.rank))
-            return self.shuffle(
-                self.scale(self.shuffle(x, shape=rest), scale, shift), shape=x.shape
-            )
-        trt = self.library.trt
-        shift_w, scale_w = (self.weights(Handle(t.to(x.dtype))) for t in (shift, scale))
-        layer = self.network.add_scale_nd(
-            x.handle, trt.ScaleMode.CHANNEL, shift_w, scale_w, trt.Weights(), 1
-        )
-        return self.done(layer, x.dtype, x.shape, x.dtype)
-
-    def resize(self, x: Operand, size: Sequence[Size], mode: str, coordinates: str) -> ITensor:
-        x = self.tensor(x)
-        trt = self.library.trt
-        layer = self.network.add_resize(x.handle)
-        if layer is not None:
-            layer.resize_mode = getattr(trt.InterpolationMode, mode)
-            layer.coordinate_transformation = getattr(
-                trt.ResizeCoordinateTransformation, coordinates
-            )
-            if mode == "NEAREST":
-                layer.nearest_rounding = trt.ResizeRoundMode.FLOOR
-            if coordinates == "ALIGN_CORNERS":
-                layer.selector_for_single_pixel = trt.ResizeSelector.UPPER
-            if _static(size):
-                layer.shape = tuple(size)
-            else:
-                layer.set_input(1, self.size_vector(size))
-        return self.done(layer, x.dtype, size, x.dtype)
-
-    def normalization(
-        self,
-        x: Operand,
-        scale: Operand,
-        bias: Operand,
-        axes: Sequence[int],
-        epsilon: float,
-        groups: int = 1,
-    ) -> ITensor:
-        """Normalize; statistics in float32 whatever the dtype, by casts where typing is strong."""
-        x = self.tensor(x)
-        dtype = x.dtype
-        if dtype != torch.float32 and self.library.target.strongly_typed:
-            wide = [
-                Handle(t.tensor.float()) if isinstance(t, Handle) else self.cast(t, torch.float32)
-                for t in (scale, bias)
-            ]
-            full = self.cast(x, torch.float32)
-            return self.cast(self.normalization(full, *wide, axes, epsilon, groups), dtype)
-        s, b = self.tensor(scale, x.rank), self.tensor(bias, x.rank)
-        layer = self.network.add_normalization(x.handle, s.handle, b.handle, bits(axes))
-        if layer is not None:
-            layer.epsilon, layer.num_groups = epsilon, groups
-        return self.done(layer, dtype, x.shape, dtype)
-
-
-def _static(sizes: Sequence[Size]) -> bool:
+def is_static(sizes: Sequence[Size]) -> bool:
     return all(isinstance(s, int) for s in sizes)
 
 

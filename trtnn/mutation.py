@@ -9,7 +9,7 @@ import torch
 
 from trtnn import calls
 from trtnn.errors import ShapeError, UnsupportedError
-from trtnn.op import TABLE, Op, bind
+from trtnn.op import TABLE, Op, bind, spec_of
 from trtnn.ops.arithmetic import cast
 from trtnn.ops.indexing import Slice, cat
 from trtnn.ops.movement import Expand, Shuffle, expand, permute, reshape
@@ -114,7 +114,7 @@ def assign(recorder: Recorder, target: Tensor, value: Any) -> Tensor:
         value = torch.tensor(value, dtype=target._trtnn_spec.dtype, device=recorder.home)
     new = cast(value, target._trtnn_spec.dtype)
     spec = target._trtnn_spec
-    if tuple(getattr(new, "_trtnn_spec", new).shape) != spec.shape:
+    if spec_of(new).shape != spec.shape:
         new = expand(new, *spec.shape)
     if not isinstance(new, Tensor):
         new = Tensor(spec, recorder, value=recorder.constant(new))

@@ -11,14 +11,15 @@ from trtnn._trt import TensorRT
 from trtnn.dims import Expr, Size, bounds, evaluate, fold, symbols
 from trtnn.errors import BuildError, GraphError, UnsupportedError
 from trtnn.graph import Graph, Node, Value, as_tuple
-from trtnn.layers import Handle, ITensor, Layers, Operand
+from trtnn.layers import Handle, ITensor, Operand
+from trtnn.windows import Windows
 
 __all__ = ["ITensor", "Net", "lower"]
 
 INT32 = torch.iinfo(torch.int32)
 
 
-class Net(Layers):
+class Net(Windows):
     """A TensorRT network under construction, with everything that must live until it is built."""
 
     def __init__(self, library: TensorRT, network: Any, graph: Graph) -> None:
@@ -206,10 +207,10 @@ class Net(Layers):
                 f"TensorRT refused a layer of {self._label()}: {lines}", where=self._where()
             )
         layer.name = self._name()
-        if self.half and computes is not None and computes.is_floating_point:
-            if not self.target.strongly_typed:
-                name = str(computes).removeprefix("torch.")
-                self.library.constrain(layer, name, output=dtype == computes)
+        constrained = self.half and not self.target.strongly_typed
+        if constrained and computes is not None and computes.is_floating_point:
+            name = str(computes).removeprefix("torch.")
+            self.library.constrain(layer, name, output=dtype == computes)
         return ITensor(layer.get_output(0), dtype, tuple(shape))
 
     def _label(self) -> str:

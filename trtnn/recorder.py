@@ -77,9 +77,11 @@ class Recorder:
         if operand._trtnn_stale:
             raise UnsupportedError(operand._trtnn_stale)
         if operand._trtnn_known is not None:
-            return self.constant(operand._trtnn_known)
-        assert operand._trtnn_value is not None
-        return operand._trtnn_value
+            known: Value = self.constant(operand._trtnn_known)
+            return known
+        value: Value | None = operand._trtnn_value
+        assert value is not None
+        return value
 
     # Ops ------------------------------------------------------------------------------------
 
@@ -95,7 +97,7 @@ class Recorder:
         if not symbolic and not sizes:
             with torch._C.DisableTorchFunction(), torch.no_grad():
                 results = op.reference(*(self.real(o) for o in operands))
-            return _each(results, lambda t: self.wrap_known(t, None))
+            return calls.each_tensor(results, lambda t: self.wrap_known(t, None))
         inputs = tuple(self.value_of(o) for o in operands)
         specs = op.infer(*(v.spec for v in inputs))
         start = len(self.nodes)
@@ -183,7 +185,7 @@ class Recorder:
                 return function(*args, **kwargs)
         self._protect(function, name, args, kwargs)
         symbolic = any(isinstance(t, Tensor) and t._trtnn_known is None for t in tensors)
-        if not symbolic and not _has_symbolic_sizes((args, kwargs)):
+        if not symbolic and not calls.has_symbolic_sizes((args, kwargs)):
             return self._call_known(function, name, args, kwargs)
         if name in calls.ASKS_VALUE:
             return _ask(function, name, args, kwargs)
@@ -209,7 +211,7 @@ class Recorder:
             result = meaning(*args, **kwargs)
         finally:
             self.scope = outer
-        result = _each(result, lambda value: self.wrap_known(value, None))
+        result = calls.each_tensor(result, lambda value: self.wrap_known(value, None))
         if args and isinstance(args[0], Tensor):
             if calls.asks_in_place(meaning, args, kwargs):
                 return mutation.assign(self, args[0], result)
@@ -273,7 +275,10 @@ class Recorder:
         wrapped = {id(t._trtnn_known): t for t in tensors_in((args, kwargs)) if type(t) is Tensor}
         if calls.is_mutating(function):
             self._unshare(wrapped)
-        real_args, real_kwargs = _map(args, self.real), _map(kwargs, self.real)
+        real_args, real_kwargs = (
+            calls.map_tensors(args, self.real),
+            calls.map_tensors(kwargs, self.real),
+        )
         with torch._C.DisableTorchFunction(), torch.no_grad():
             result = function(*real_args, **real_kwargs)
         recipe = Recipe(function, (real_args, tuple(real_kwargs.items())))
@@ -286,7 +291,7 @@ class Recorder:
                 return value
             return self.wrap_known(value, recipe)
 
-        return _each(result, wrap)
+        return calls.each_tensor(result, wrap)
 
     def _unshare(self, wrapped: dict[int, Tensor]) -> None:
         """Give constants that share memory with a value about to change their own copy."""
@@ -371,28 +376,3 @@ def _ask(function: Any, name: str, args: Any, kwargs: Any) -> Any:
 def _full_name(function: Any) -> str:
     name: str | None = torch.overrides.resolve_name(function)
     return name or calls.name_of(function)
-
-
-def _has_symbolic_sizes(value: Any) -> bool:
-    if isinstance(value, (tuple, list)):
-        return any(map(_has_symbolic_sizes, value))
-    if isinstance(value, dict):
-        return any(map(_has_symbolic_sizes, value.values()))
-    if isinstance(value, slice):
-        return any(map(_has_symbolic_sizes, (value.start, value.stop, value.step)))
-    return isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool))
-
-
-def _map(value: Any, change: Any) -> Any:
-    if isinstance(value, torch.Size):
-        return value
-    if isinstance(value, (tuple, list)):
-        items = [_map(v, change) for v in value]
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    if isinstance(value, dict):
-        return {k: _map(v, change) for k, v in value.items()}
-    return change(value) if isinstance(value, torch.Tensor) else value
-
-
-def _each(value: Any, change: Any) -> Any:
-    return _map(value, change) if isinstance(value, (tuple, list, dict)) else change(value)

@@ -125,13 +125,14 @@ class Runner:
 
     def _set_shapes(self, shapes: Shapes) -> None:
         for i, name in self.dynamic:
-            if self.current is None or self.current[i] != shapes.inputs[i]:
-                if not self.context.set_input_shape(name, shapes.inputs[i]):
-                    self.current = None
-                    raise InputError(
-                        f"{name}: TensorRT refused the shape {shapes.inputs[i]}: "
-                        f"{self.engine.library.log.take()}"
-                    )
+            if self.current is not None and self.current[i] == shapes.inputs[i]:
+                continue
+            if not self.context.set_input_shape(name, shapes.inputs[i]):
+                self.current = None
+                raise InputError(
+                    f"{name}: TensorRT refused the shape {shapes.inputs[i]}: "
+                    f"{self.engine.library.log.take()}"
+                )
         self.current = shapes.inputs
 
     def _check_ranks(self, tensors: Sequence[torch.Tensor]) -> None:

@@ -95,10 +95,8 @@ def declare(function: Callable[..., Any], inputs: Any) -> Signature:
     if isinstance(inputs, (Input, torch.Tensor)):
         inputs = [inputs]
     try:
-        if isinstance(inputs, dict):
-            bound = signature.bind(**inputs)
-        else:
-            bound = signature.bind(*inputs)
+        by_name = isinstance(inputs, dict)
+        bound = signature.bind(**inputs) if by_name else signature.bind(*inputs)
     except TypeError as error:
         raise InputError(
             f"inputs: {error}; forward takes {signature}", hint="give one entry per parameter"
@@ -142,8 +140,7 @@ def from_arguments(signature: inspect.Signature, named: dict[str, Any]) -> Signa
     keyword = frozenset(
         n
         for n in named
-        if (n not in kinds
-        and any(p.kind is p.VAR_KEYWORD for p in kinds.values()))
+        if (n not in kinds and any(p.kind is p.VAR_KEYWORD for p in kinds.values()))
         or (n in kinds and kinds[n].kind is inspect.Parameter.KEYWORD_ONLY)
     ) | _after_gap(kinds, named)
     return Signature(
@@ -173,7 +170,11 @@ def _sizes(declared: Input, name: str, dims: dict[str, Dim]) -> tuple[Size, ...]
             if isinstance(entry, Dim):
                 dim = entry
             else:
-                dim = known or Dim(symbol.name, symbol.low, symbol.opt, symbol.high)
+                dim = (
+                    known
+                    if known is not None
+                    else Dim(symbol.name, symbol.low, symbol.opt, symbol.high)
+                )
             if known is not None and (known.min, known.opt, known.max) != (
                 dim.min,
                 dim.opt,

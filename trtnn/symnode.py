@@ -275,4 +275,4 @@ for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
 
 def sym_int(size: Size, decider: Decider) -> Any:
     """Return a size as what user code sees: an int, or a ``torch.SymInt``."""
-    return size if isinstance(size, int) else torch.SymInt(SizeNode(size, decider))
+    return size if isinstance(size, int) else torch.SymInt(SizeNode(size, decider))  # type: ignore[no-untyped-call]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -41,8 +41,8 @@ class Tensor(torch.Tensor):
         known: torch.Tensor | None = None,
     ) -> Tensor:
         sizes = [sym_int(size, recorder) for size in spec.shape]
-        make = torch.Tensor._make_wrapper_subclass  # type: ignore[attr-defined]
-        tensor = cast(Tensor, make(cls, sizes, dtype=spec.dtype, device=recorder.device))
+        make: Any = torch.Tensor._make_wrapper_subclass
+        tensor: Tensor = make(cls, sizes, dtype=spec.dtype, device=recorder.device)
         tensor._trtnn_spec = spec
         tensor._trtnn_recorder = recorder
         tensor._trtnn_value = value
@@ -75,7 +75,7 @@ class Tensor(torch.Tensor):
         return _recorder_in(args, kwargs or {}).call(func, args, kwargs or {})
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls,
         func: Any,
         types: Any,

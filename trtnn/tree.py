@@ -59,13 +59,14 @@ def unflatten(tree: Tree, leaves: Iterable[Any]) -> Any:
 
 
 def _fill(tree: Tree, leaves: Iterator[Any]) -> Any:
-    kind = tree.kind
-    if kind is None:
+    if tree.kind is None:
         return next(leaves)
+    kind: Any = tree.kind
     values = [_fill(child, leaves) for child in tree.children]
     named = dict(zip(tree.keys, values, strict=True))
+    make: Any = kind
     if dataclasses.is_dataclass(kind):
-        return kind(**named)
+        return make(**named)
     if issubclass(kind, dict):
         return kind(named)
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):

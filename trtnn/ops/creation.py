@@ -12,9 +12,20 @@ from trtnn.errors import UnsupportedError
 from trtnn.op import Op, Spec, TensorT, as_size, as_sizes, bind, shape_of, spec_of, torch_function
 
 __all__ = [
-    "Full", "Linspace", "arange", "empty", "full", "full_like", "new_full", "new_ones", "new_zeros", "ones",
-    "ones_like", "zeros", "zeros_like",
-]  # fmt: skip
+    "Full",
+    "Linspace",
+    "arange",
+    "empty",
+    "full",
+    "full_like",
+    "new_full",
+    "new_ones",
+    "new_zeros",
+    "ones",
+    "ones_like",
+    "zeros",
+    "zeros_like",
+]
 
 T = torch.Tensor
 

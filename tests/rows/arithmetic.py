@@ -1,0 +1,100 @@
+"""Rows of binary arithmetic, comparisons, selection and casts."""
+
+from __future__ import annotations
+
+import operator
+
+import torch
+
+from tests.rows import B, C, Row, S, T
+from trtnn.errors import DTypeError, ShapeError, UnsupportedError
+
+HALF, LONG, INT, BOOL, FLOAT = torch.float16, torch.int64, torch.int32, torch.bool, torch.float32
+NAN = float("nan")
+
+ARITHMETIC = [torch.add, torch.sub, torch.mul, torch.div, torch.maximum, torch.minimum]
+COMPARISONS = [torch.eq, torch.ne, torch.lt, torch.le, torch.gt, torch.ge]
+LOGIC = [torch.logical_and, torch.logical_or, torch.logical_xor]
+BITWISE = [operator.and_, operator.or_, operator.xor]
+
+
+def against_nan(function: object) -> Row:
+    return Row(
+        lambda x: function(x, torch.tensor([0.0, NAN])),  # type: ignore[operator]
+        T(B, 1),
+        name=f"{getattr(function, '__name__', '')} with NaN",
+    )
+
+
+ROWS: list[Row] = [
+    *(Row(f, T(B, S), T(S)) for f in ARITHMETIC),
+    *(
+        Row(f, T(B, 1, dtype=HALF), T(1, S, dtype=HALF), name=f"half {f.__name__}")
+        for f in ARITHMETIC
+    ),
+    *(
+        Row(f, T(B, dtype=LONG), T(B, dtype=INT, low=1), name=f"mixed ints {f.__name__}")
+        for f in ARITHMETIC
+    ),
+    *(Row(f, T(), T(), name=f"scalars {f.__name__}") for f in ARITHMETIC),
+    *(Row(f, T(B, S, dtype=INT, low=0, high=3), 1) for f in COMPARISONS),
+    *(
+        Row(f, T(B, S, dtype=HALF), T(S, dtype=HALF), name=f"half {f.__name__}")
+        for f in COMPARISONS
+    ),
+    *(Row(f, T(B, dtype=BOOL), T(B, dtype=BOOL), name=f"bool {f.__name__}") for f in COMPARISONS),
+    *(against_nan(f) for f in COMPARISONS),
+    *(Row(f, T(B, S, dtype=BOOL), T(S, dtype=BOOL)) for f in LOGIC),
+    *(Row(f, T(B, dtype=INT, low=0, high=2), T(B), name=f"numbers {f.__name__}") for f in LOGIC),
+    *(Row(f, T(B, S, dtype=BOOL), T(B, 1, dtype=BOOL)) for f in BITWISE),
+    Row(operator.and_, T(3, dtype=INT), 1, raises=UnsupportedError, name="bitwise on ints"),
+    Row(operator.invert, T(B, dtype=BOOL)),
+    Row(torch.logical_not, T(B, S)),
+    Row(torch.add, T(B, S), T(B, S), alpha=2, name="add alpha"),
+    Row(torch.sub, T(B, S), 3, alpha=0.5, name="sub alpha"),
+    Row(torch.rsub, T(B, S), 1),
+    Row(lambda x: 1 - x, T(B, S), name="rsub operator"),
+    Row(lambda x: 2 / x, T(B, S, low=0.5, high=2.0), name="rtruediv"),
+    Row(lambda x: 1 + 2 * x / 3 - 4, T(B, S, dtype=HALF), name="scalar operators"),
+    Row(lambda x: x + 0.5, T(B, dtype=LONG), name="int64 plus float"),
+    Row(lambda x, y: x + y, T(B, dtype=HALF), T(B), name="half plus float32"),
+    Row(lambda x, y: x * y, T(B, dtype=HALF), T(), name="half times a scalar float32"),
+    Row(lambda x, y: x * y, T(B, dtype=BOOL), T(B, dtype=INT), name="bool times int32"),
+    Row(lambda x: x + x, T(B, dtype=BOOL), name="bool plus bool"),
+    Row(lambda x: x / 2, T(B, dtype=INT), name="int32 true division"),
+    Row(torch.add, C(3), T(B, 1), name="constant plus input"),
+    Row(torch.mul, T(1, 2, 1, 2, 1, 2, 1, B), T(B), name="mul rank 8"),
+    Row(torch.add, T(B, 3), T(B, 2), raises=ShapeError, name="add of sizes 3 and 2"),
+    Row(torch.add, T(B), T(S), raises=ShapeError, name="add of two Dims"),
+    Row(torch.div, T(B, dtype=INT), 2, rounding_mode="trunc", name="div trunc"),
+    Row(torch.div, T(B, S), 0.3, rounding_mode="floor", name="div floor"),
+    Row(torch.div, T(3), 2.0, rounding_mode="trunc", raises=UnsupportedError),
+    Row(torch.floor_divide, T(B, dtype=LONG), 4),
+    Row(lambda x: 7 // x, T(B, dtype=LONG, low=1, high=5), name="rfloordiv"),
+    Row(torch.remainder, T(B, dtype=LONG), -3),
+    Row(torch.remainder, T(B, S), 0.75, name="remainder of floats"),
+    Row(lambda x: 7 % x, T(B, dtype=INT, low=1, high=5), name="rmod"),
+    Row(lambda x: x * x.shape[0], T(B, S), name="times a size"),
+    Row(lambda x: x.shape[1] - x, T(B, S, dtype=LONG), name="a size minus"),
+    Row(lambda x: x / (2 * x.shape[1] + 1), T(B, S, dtype=HALF), name="over a size expression"),
+    Row(lambda x: torch.where(x > 0, x, x.shape[0]), T(B, S), name="where with a size"),
+    Row(torch.where, T(B, 1, dtype=BOOL), T(S), T(B, S)),
+    Row(torch.where, T(B, dtype=BOOL), T(B, dtype=INT), T(B, dtype=HALF), name="where promotes"),
+    Row(lambda x: torch.where(x > 0, 1.0, 0), T(B, S), name="where of numbers"),
+    Row(torch.where, T(B, dtype=BOOL), T(B, dtype=BOOL), T(B, dtype=BOOL), name="where of bools"),
+    Row(torch.where, T(dtype=BOOL), T(dtype=HALF), T(dtype=HALF), name="where of scalars"),
+    Row(torch.where, T(2, dtype=INT), T(2), T(2), raises=DTypeError, name="where of an int mask"),
+    Row(torch.masked_fill, T(B, S), T(S, dtype=BOOL), -1.5),
+    Row(torch.Tensor.masked_fill, T(B, S, dtype=HALF), T(B, 1, dtype=BOOL), float("-inf")),
+    Row(torch.Tensor.masked_fill, T(B, dtype=LONG), T(B, dtype=BOOL), C(dtype=LONG)),
+    Row(torch.Tensor.to, T(B, S), HALF, name="to half"),
+    Row(torch.Tensor.to, T(B, dtype=HALF), "cpu", FLOAT, name="to device and dtype"),
+    Row(lambda x: x.to("cpu") + 1, T(B), name="to device"),
+    Row(lambda x: x.to(device="cpu", dtype=BOOL), T(B, dtype=INT, low=0, high=2), name="to bool"),
+    Row(lambda x: x.int(), T(B, low=-3.0, high=3.0), name="int truncates"),
+    Row(lambda x: x.long().float(), T(B, low=-3.0, high=3.0), name="long, float"),
+    Row(lambda x: x.half() * 2, T(), name="half of a scalar"),
+    Row(lambda x, y: x.type_as(y), T(B, dtype=BOOL), T(1, dtype=HALF), name="type_as"),
+    Row(lambda x: x.type(HALF), T(B, S), name="type"),
+    Row(lambda x: x.double(), T(B), raises=UnsupportedError, name="double"),
+]
