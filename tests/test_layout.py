@@ -183,7 +183,7 @@ def length_complaints(path: str, source: str) -> list[str]:
         found.append(f"{path}: {len(lines)} code lines, at most {MAX_FILE}")
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, Function):
-            size = len(lines.intersection(range(node.lineno, (node.end_lineno or 0) + 1)))
+            size = len(lines.intersection(range(node.body[0].lineno, (node.end_lineno or 0) + 1)))
             if size > MAX_FUNCTION:
                 found.append(
                     f"{path}:{node.lineno} {node.name}: {size} code lines, at most {MAX_FUNCTION}"
