@@ -318,6 +318,7 @@ def test_code_lines_leave_out_blanks_comments_and_docstrings() -> None:
 
 @pytest.mark.parametrize(("extra", "count"), [(0, 0), (1, 1)])
 def test_the_ceilings_are_exact(extra: int, count: int) -> None:
-    body = "def f():\n" + "    x = 1\n" * (MAX_FUNCTION - 1 + extra)
+    # The signature does not count: torch's own are long.
+    body = "def f():\n" + "    x = 1\n" * (MAX_FUNCTION + extra)
     assert len(length_complaints("f.py", body)) == count
     assert len(length_complaints("f.py", "x = 1\n" * (MAX_FILE + extra))) == count

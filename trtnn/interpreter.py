@@ -81,7 +81,8 @@ def run(
         real[value] = constants[value] if constants is not None else constant.tensor
     last_use = {value: node for node in graph.nodes for value in node.inputs}
     keep = {*graph.outputs, *graph.constants, *graph.inputs}
-    with torch.no_grad():
+    device = inputs[0].device if inputs else torch.device("cpu")
+    with torch.no_grad(), device:  # factories such as arange make their tensors there
         for node in graph.nodes:
             operation = node.op.at(bindings)
             results = as_tuple(operation.reference(*(real[v] for v in node.inputs)))
