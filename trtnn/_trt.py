@@ -43,7 +43,6 @@ class Target:
     version: str
     layers: frozenset[str]
     activations: frozenset[str]
-    unaries: frozenset[str]
     dtypes: frozenset[str]
     strongly_typed: bool
 
@@ -104,7 +103,6 @@ def target_of(trt: ModuleType) -> Target:
             name.removeprefix("add_") for name in dir(trt.INetworkDefinition) if name[:4] == "add_"
         ),
         activations=frozenset(trt.ActivationType.__members__),
-        unaries=frozenset(trt.UnaryOperation.__members__),
         dtypes=frozenset(trt.DataType.__members__),
         strongly_typed=not hasattr(trt.ILayer, "precision")
         or "STRONGLY_TYPED" in trt.NetworkDefinitionCreationFlag.__members__,

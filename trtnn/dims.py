@@ -16,8 +16,6 @@ import sympy
 
 from trtnn.errors import ShapeError
 
-UNBOUNDED = 2**31 - 1
-
 
 class SizeSymbol(sympy.Symbol):  # type: ignore[misc]
     """A SymPy symbol that knows its range: equal only if name and range are equal."""

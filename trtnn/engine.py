@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trtnn._trt import TensorRT
-from trtnn.dims import Dim, evaluate
+from trtnn.dims import evaluate
 from trtnn.errors import BuildError, UnsupportedError
 from trtnn.graph import Graph, Value
 from trtnn.network import Net, lower
@@ -102,8 +102,3 @@ def _explain(error: BuildError, net: Net) -> BuildError:
         return error
     node = max(named, key=lambda n: len(n.label))
     return BuildError(f"{error.message}\n    layer: {node.label}", where=node.origin.source)
-
-
-def dims_text(dims: tuple[Dim, ...]) -> str:
-    """Write the ranges of Dims for messages."""
-    return ", ".join(f"{d.name} {d.min} to {d.max}" for d in dims)

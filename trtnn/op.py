@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     __all__ = ["ITensor", "Net"]
 
-Pair: TypeAlias = int | tuple[int, int]
 TensorT: TypeAlias = Any
 """A real ``torch.Tensor`` or a symbolic one."""
 
@@ -205,13 +204,6 @@ def axis_of(function: str, axis: int, rank: int) -> int:
             hint=f"use {-rank} to {rank - 1}" if rank else "a scalar has dims -1 and 0 only",
         )
     return axis % max(rank, 1)
-
-
-def pair(value: Any) -> tuple[int, int]:
-    """Return ``(value, value)`` for an int, the tuple itself otherwise."""
-    if isinstance(value, (tuple, list)):
-        return (int(value[0]), int(value[-1]))
-    return (int(value), int(value))
 
 
 def require_float(function: str, *specs: Spec) -> None:

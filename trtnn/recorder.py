@@ -97,7 +97,7 @@ class Recorder:
         if not symbolic and not sizes:
             with torch._C.DisableTorchFunction(), torch.no_grad():
                 results = op.reference(*(self.real(o) for o in operands))
-            return calls.each_tensor(results, lambda t: self.wrap_known(t, None))
+            return calls.each_tensor(results, self.wrap_known)
         inputs = tuple(self.value_of(o) for o in operands)
         specs = op.infer(*(v.spec for v in inputs))
         start = len(self.nodes)
@@ -121,7 +121,7 @@ class Recorder:
             return operand._trtnn_known
         return operand
 
-    def wrap_known(self, value: Any, recipe: Recipe | None) -> Any:
+    def wrap_known(self, value: Any) -> Any:
         """Return the results of a known call as symbolic tensors that carry their value."""
         if isinstance(value, Tensor) or not isinstance(value, torch.Tensor):
             return value
@@ -211,7 +211,7 @@ class Recorder:
             result = meaning(*args, **kwargs)
         finally:
             self.scope = outer
-        result = calls.each_tensor(result, lambda value: self.wrap_known(value, None))
+        result = calls.each_tensor(result, self.wrap_known)
         if args and isinstance(args[0], Tensor):
             if calls.asks_in_place(meaning, args, kwargs):
                 return mutation.assign(self, args[0], result)
@@ -281,15 +281,14 @@ class Recorder:
         )
         with torch._C.DisableTorchFunction(), torch.no_grad():
             result = function(*real_args, **real_kwargs)
-        recipe = Recipe(function, (real_args, tuple(real_kwargs.items())))
-        self.known.append(recipe)
+        self.known.append(Recipe(function, (real_args, tuple(real_kwargs.items()))))
 
         def wrap(value: Any) -> Any:
             if isinstance(value, torch.Tensor) and id(value) in wrapped:
                 return wrapped[id(value)]
             if any(value is t for t in tensors_in((real_args, real_kwargs))):
                 return value
-            return self.wrap_known(value, recipe)
+            return self.wrap_known(value)
 
         return calls.each_tensor(result, wrap)
 

@@ -55,7 +55,6 @@ class Runner:
         self.current: tuple[tuple[int, ...], ...] | None = None
         self.cache: dict[tuple[torch.Size, ...], Shapes] = {}
         self.warned: set[tuple[Any, ...]] = set()
-        self.ranged: set[tuple[torch.Size, ...]] = set()
         self.on_cuda = device.type == "cuda"
         self.index = device.index or 0
         self.waits = library.waits_for_default_stream

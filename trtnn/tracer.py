@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from trtnn import op as op_module
-from trtnn.dims import Dim, symbols
+from trtnn.dims import Dim
 from trtnn.errors import TraceError
 from trtnn.graph import Graph, Value
 from trtnn.op import Spec, as_size, bind
@@ -249,8 +249,3 @@ def _snapshot(attributes: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
 
 def _holds_symbolic(value: Any) -> bool:
     return any(isinstance(t, Tensor) for t in tensors_in(value))
-
-
-def dims_of(specs: Sequence[Spec]) -> set[str]:
-    """Return the names of all Dims in the specs."""
-    return {s.name for spec in specs for size in spec.shape for s in symbols(size)}
