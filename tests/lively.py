@@ -41,6 +41,8 @@ def _weight(owner: nn.Module, old: torch.Tensor, generator: torch.Generator) -> 
     """Draw N(0, 2 / fan_in): the variance that keeps a signal's size through a ReLU."""
     if isinstance(owner, _ConvTransposeNd):
         fan_in = old[:, 0].numel() // owner.groups
+    elif type(owner).__name__ == "Conv1D":
+        fan_in = len(old)
     else:
         fan_in = old[0].numel()
     return torch.randn(old.shape, generator=generator) * math.sqrt(2 / fan_in)
@@ -68,6 +70,11 @@ BY_MODULE: list[tuple[tuple[type[nn.Module], ...], dict[str, Draw]]] = [
     ),
 ]
 
+# Modules of libraries that are not imported here, because that takes seconds.
+BY_CLASS_NAME: dict[str, dict[str, Draw]] = {
+    "Conv1D": {"weight": _weight, "bias": BIAS},  # transformers' linear layer: weight is (in, out)
+}
+
 # Parameters that a library's module holds without a layer of their own.
 BY_NAME: dict[str, Draw] = {
     "layer_scale": LAYER_SCALE,  # torchvision's CNBlock
@@ -85,7 +92,7 @@ def _drawer(owner: nn.Module, name: str) -> Draw | None:
     for classes, draws in BY_MODULE:
         if isinstance(owner, classes):
             return draws.get(name)
-    return BY_NAME.get(name)
+    return BY_CLASS_NAME.get(type(owner).__name__, BY_NAME).get(name)
 
 
 def _own_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Module, str, nn.Parameter]]:

@@ -126,7 +126,9 @@ def half_graph(lab: Lab) -> tuple[Any, Any]:
         (lambda t, layer: layer.reset_precision(), "precision is None"),
         (lambda t, layer: layer.reset_output_type(0), "output type is None"),
         (lambda t, layer: setattr(layer, "precision", t.trt.float32), "precision is FLOAT"),
-        (lambda t, layer: setattr(put_slice(t), "precision", t.trt.float32), "does not compute"),
+        (lambda t, layer: put_slice(t), "moves FLOAT unconstrained"),
+        (lambda t, layer: setattr(put_slice(t), "precision", t.trt.float32), "moves FLOAT"),
+        (lambda t, layer: put(put_slice(t, "HALF"), precision=t.trt.float16), "does not compute"),
     ],
 )
 def test_typing_contract_on_8(fault: Any, match: str) -> None:

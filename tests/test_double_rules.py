@@ -81,6 +81,16 @@ ROWS: list[tuple[str, Callable[[Lab], Any], Any]] = [
         lambda t: put(t.net.add_shuffle(t.input((6,))), reshape_dims=(-1, -1)),
         None,
     ),
+    (
+        "reshape of nothing",
+        lambda t: put(t.net.add_shuffle(t.input((0, 4))), reshape_dims=(2, -1)),
+        (2, 0),
+    ),
+    (
+        "reshape of nothing, free beside nothing",
+        lambda t: put(t.net.add_shuffle(t.input((0, 4))), reshape_dims=(0, -1)),
+        None,
+    ),
     ("slice", lambda t: t.net.add_slice(t.input((8,)), (7,), (8,), (-1,)), (8,)),
     ("slice outside", lambda t: t.net.add_slice(t.input((8,)), (1,), (8,), (1,)), None),
     (
@@ -96,6 +106,11 @@ ROWS: list[tuple[str, Callable[[Lab], Any], Any]] = [
         "select",
         lambda t: t.net.add_select(t.input((1,), "BOOL"), t.input((4,)), t.input((1,))),
         (4,),
+    ),
+    (
+        "select bool",
+        lambda t: t.net.add_select(*[t.input((4,), "BOOL")] * 3),
+        {"8.6": None, "10": (4,)},
     ),
     ("select int", lambda t: t.net.add_select(*[t.input((4,), "INT32")] * 3), None),
     (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,15 +11,16 @@ import torch
 
 import trtnn
 from tests import double
-from tests.rows import Row, Sample, all_rows
+from tests.rows import Row, Sample, all_rows, prepare
 from trtnn._trt import TensorRT
 from trtnn.compiler import optimize
 from trtnn.dims import Dim, evaluate, symbols
 from trtnn.engine import profile_shapes
 from trtnn.errors import UnsupportedError
-from trtnn.graph import Graph
+from trtnn.expressions import SizeSymbol
+from trtnn.graph import Graph, Node, Value
 from trtnn.interpreter import run
-from trtnn.network import lower
+from trtnn.network import ITensor, Net, lower
 from trtnn.options import BuildOptions
 from trtnn.tree import flatten
 
@@ -31,25 +33,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 2e-2}
 
 def traced(row: Row) -> tuple[Graph, list[Sample], Any]:
     """Return the graph of a row, its input samples, and a function of inputs for the oracle."""
-    generator = torch.Generator().manual_seed(7)
-    leaves, _ = flatten((row.args, row.kwargs))
-    samples = [x for x in leaves if isinstance(x, Sample)]
-    constants = {id(x): x.make({}, generator) for x in samples if x.constant}
-    inputs = [x for x in samples if not x.constant]
-
-    def call(function: Any, tensors: Any) -> Any:
-        given = iter(tensors)
-
-        def fill(value: Any) -> Any:
-            if isinstance(value, Sample):
-                return constants[id(value)] if value.constant else next(given)
-            if isinstance(value, (tuple, list)):
-                return type(value)(map(fill, value))
-            return value
-
-        args = [fill(a) for a in row.args]
-        return function(*args, **{k: fill(v) for k, v in row.kwargs.items()})
-
+    inputs, call = prepare(row)
     graph = trtnn.trace(
         lambda *tensors: call(row.function, tensors),
         [trtnn.Input(x.shape, x.dtype) for x in inputs],
@@ -59,7 +43,7 @@ def traced(row: Row) -> tuple[Graph, list[Sample], Any]:
 
 def dims_of(inputs: list[Sample]) -> list[Dim]:
     found = {s.name: s for x in inputs for size in x.shape for s in symbols(size)}
-    return [Dim(name, s.low, s.opt, s.high) for name, s in found.items()]
+    return [Dim(name, profiles=s.profiles) for name, s in found.items()]
 
 
 def close(given: torch.Tensor, expected: torch.Tensor) -> None:
@@ -77,21 +61,23 @@ def close(given: torch.Tensor, expected: torch.Tensor) -> None:
 def test_row_equals_torch(row: Row) -> None:
     graph, inputs, call = traced(row)
     dims = dims_of(inputs)
+    values = (*graph.outputs, *(value for node in graph.nodes for value in node.outputs))
     for end in ("min", "opt", "max"):
         generator = torch.Generator().manual_seed(11)
         bindings = {d.name: getattr(d, end) for d in dims}
         tensors = [x.make(bindings, generator) for x in inputs]
         expected = call(row.oracle or row.function, [t.clone() for t in tensors])
-        outputs, sizes = run(graph, tensors)
+        results, sizes = run(replace(graph, outputs=values), tensors)
+        for value, result in zip(values, results, strict=True):
+            assert evaluated(value, sizes) == result.shape and value.spec.dtype == result.dtype
         want, _ = flatten(expected)
         for leaf, reference in zip(graph.leaves, want, strict=True):
             if isinstance(reference, torch.Tensor):
-                close(outputs[leaf], reference)
-                spec = graph.outputs[leaf].spec
-                assert tuple(evaluate(s, sizes) for s in spec.shape) == tuple(reference.shape)
-                assert spec.dtype == reference.dtype
+                close(results[leaf], reference)
             elif isinstance(reference, int) and not isinstance(reference, bool):
                 assert evaluate(leaf, sizes) == reference
+            else:
+                assert leaf == reference
         if not dims:
             break
 
@@ -100,8 +86,6 @@ def test_row_equals_torch(row: Row) -> None:
 @pytest.mark.parametrize("row", [r for _, r in VALID], ids=[n for n, _ in VALID])
 def test_row_lowers(row: Row, version: str) -> None:
     graph, inputs, _ = traced(row)
-    if any(hasattr(node.op, "bind_sizes") for node in graph.nodes):
-        return
     text = row.unsupported.get(version)
     expecting = pytest.raises(UnsupportedError, match=text) if text else contextlib.nullcontext()
     with expecting:
@@ -109,25 +93,59 @@ def test_row_lowers(row: Row, version: str) -> None:
 
 
 def check_lowering(graph: Graph, version: str, dims: list[Dim]) -> None:
-    """Lower a graph to a double, build it, and compare every output's dtype and shape."""
-    trt = double.load(version)
-    library = TensorRT(trt)
+    """Lower a graph to a double, build it, and compare every tensor's dtype and shape."""
+    library = TensorRT(double.load(version))
     builder = library.builder()
     network = library.network(builder)
-    net = lower(optimize(graph, library), library, network)
+    lowered = optimize(graph, library)
+    net, tensors = lower_watched(lowered, library, network)
     config = library.config(builder, BuildOptions(), tf32=True, half=net.half)
     if shapes := profile_shapes(graph):
         library.profile(builder, config, shapes)
     library.build(builder, network, config)
+    tensors += [(v, network.get_output(i)) for i, v in enumerate(lowered.outputs)]
+    counted = sizes_of_data(lowered)
+    for value, tensor in tensors:
+        dtype = library.dtype(str(value.spec.dtype).removeprefix("torch."))
+        assert double.typed(tensor) == dtype, f"{value} is {double.typed(tensor)}, not {dtype}"
     for end in ("min", "opt", "max"):
         bindings = {d.name: getattr(d, end) for d in dims}
-        given = {v.name: tuple(evaluate(s, bindings) for s in v.spec.shape) for v in graph.inputs}
-        for index, value in enumerate(graph.outputs):
-            output = network.get_output(index)
-            want = tuple(evaluate(s, bindings) for s in value.spec.shape)
-            assert double.shape_at(output, given) == want
-            dtype = library.dtype(str(value.spec.dtype).removeprefix("torch."))
-            assert double.typed(output) == dtype
+        given = {v.name: evaluated(v, bindings) for v in graph.inputs}
+        counts = [{"min": s.low, "opt": (s.low + s.high) // 2, "max": s.high}[end] for s in counted]
+        bindings.update({s.name: n for s, n in zip(counted, counts, strict=True)})
+        data = dict(zip(double.data_sizes(network), counts, strict=True))
+        shapes = double.shapes_at([t for _, t in tensors], given, data)
+        for (value, _), shape in zip(tensors, shapes, strict=True):
+            wanted = evaluated(value, bindings)
+            assert shape == wanted, f"{value} has the shape {shape}, not {wanted}"
+
+
+def sizes_of_data(graph: Graph) -> list[SizeSymbol]:
+    """Return the sizes that only an execution can tell, in order of the nodes that give them."""
+    known = {d.name for d in graph.dims}
+    values = (v for node in graph.nodes if hasattr(node.op, "bind_sizes") for v in node.outputs)
+    found = [s for value in values for size in value.spec.shape for s in symbols(size)]
+    return list({s.name: s for s in found if s.name not in known}.values())
+
+
+def evaluated(value: Value, bindings: dict[str, int]) -> tuple[int, ...]:
+    return tuple(evaluate(size, bindings) for size in value.spec.shape)
+
+
+def lower_watched(
+    graph: Graph, library: TensorRT, network: Any
+) -> tuple[Net, list[tuple[Value, Any]]]:
+    """Lower a graph; return the TensorRT tensor of each node's output beside its value."""
+    tensors: list[tuple[Value, Any]] = []
+    original = trtnn.network._check
+
+    def check(net: Net, node: Node, value: Value, result: ITensor) -> ITensor:
+        tensors.append((value, result.handle))
+        return original(net, node, value, result)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trtnn.network, "_check", check)
+        return lower(graph, library, network), tensors
 
 
 REFUSED = [(name, row) for name, row in ROWS if row.raises is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from typing import Any
 
 import pytest
@@ -56,11 +57,11 @@ def test_outputs_are_fresh_and_right(made: Runner) -> None:
 def test_shapes_are_set_on_change_only_and_nothing_else_is_asked(made: Runner) -> None:
     x = torch.randn(4, 3)
     made([x])
-    before = dict(made.context.calls)
+    before = dict(made.pool.contexts[0].handle.calls)
     asked = dict(made.engine.handle.calls)
     for _ in range(5):
         made([x])
-    after = dict(made.context.calls)
+    after = dict(made.pool.contexts[0].handle.calls)
     assert after.pop("execute_v2") == before.pop("execute_v2") + 5
     assert after == before and dict(made.engine.handle.calls) == asked
 
@@ -75,11 +76,11 @@ def test_shapes_are_set_on_change_only_and_nothing_else_is_asked(made: Runner) -
     ],
 )
 def test_wrong_inputs_name_the_argument(made: Runner, tensor: torch.Tensor, text: str) -> None:
-    before = made.context.calls["execute_v2"]
+    before = made.pool.contexts[0].handle.calls["execute_v2"]
     with pytest.raises(trtnn.InputError) as caught:
         made([tensor])
     assert text in str(caught.value)
-    assert made.context.calls["execute_v2"] == before
+    assert made.pool.contexts[0].handle.calls["execute_v2"] == before
 
 
 def test_a_strided_input_is_copied_once_and_said(made: Runner) -> None:
@@ -138,6 +139,68 @@ def test_auto_falls_back_with_one_warning() -> None:
     assert model.backend == "reference" and model.engine is None
     with pytest.raises(trtnn.BackendError):
         trtnn.compile(torch.nn.ReLU(), inputs=[trtnn.Input((2,))], backend="tensorrt")
+
+
+def test_auto_does_not_fall_back_from_a_version_that_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trt = double.load("10")
+    trt.__version__ = "10.3.0"
+    monkeypatch.setitem(sys.modules, "tensorrt", trt)
+    with pytest.raises(trtnn.BackendError, match=r"before 10\.12"):
+        trtnn.compile(torch.nn.ReLU(), inputs=[trtnn.Input((2,))])
+
+
+def test_auto_does_not_fall_back_from_a_graph_that_cannot_be_lowered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", double.load("8.6"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    wide = trtnn.Input((2,), torch.bfloat16)
+    with pytest.raises(trtnn.UnsupportedError, match="has no bfloat16"):
+        trtnn.compile(torch.nn.ReLU(), inputs=[wide], device="cpu")
+
+
+def test_an_engine_without_weights_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", double.load("10"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    options = BuildOptions(strip_plan=True, refit="refit")
+    with pytest.raises(trtnn.OptionError, match="no weights until it is refitted"):
+        trtnn.compile(torch.nn.ReLU(), inputs=[trtnn.Input((2,))], options=options)
+
+
+def test_a_build_gives_its_timing_cache_and_takes_one(made: Runner) -> None:
+    cache = made.engine.timing_cache
+    assert cache
+    library = made.engine.library
+    again = build(made.graph, library, BuildOptions(timing_cache=cache))
+    assert again.timing_cache
+    assert Engine.deserialize(again.serialize(), library).timing_cache is None
+
+
+def test_positions_mean_what_was_declared() -> None:
+    def forward(ids: Any, mask: Any = None, places: Any = None) -> Any:
+        return ids * 2 if places is None else ids * 2 + places
+
+    one = trtnn.Input((2,))
+    inputs = {"ids": one, "places": one}
+    model = trtnn.compile(forward, inputs=inputs, backend="reference")
+    x, y = torch.ones(2), torch.full((2,), 5.0)
+    assert torch.equal(model(ids=x, places=y), x * 2 + y)
+    assert torch.equal(model(x, places=y), x * 2 + y)
+    with pytest.raises(trtnn.InputError, match="mask: an argument that inputs did not declare"):
+        model(x, y)
+
+
+def test_an_input_may_not_have_the_name_of_a_result() -> None:
+    with pytest.raises(trtnn.InputError, match="'output_0' is the name of a result"):
+        trtnn.trace(lambda x: x, [trtnn.Input((2,), name="output_0")])
+
+
+def test_what_is_no_tensor_is_named(made: Runner) -> None:
+    for given, text in ((3, "got int"), (torch.zeros(2, 3).to_sparse(), "sparse")):
+        with pytest.raises(trtnn.InputError, match=f"x: .*{text}"):
+            made([given])  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize("option", ["precision", "backend", "checks"])

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trtnn import functional as functional
     from trtnn import options as options
-    from trtnn.compiler import CompiledModule as CompiledModule
+    from trtnn.compiled import CompiledModule as CompiledModule
     from trtnn.compiler import Input as Input
     from trtnn.compiler import compile as compile
     from trtnn.compiler import trace as trace
     from trtnn.dims import Dim as Dim
     from trtnn.engine import Engine as Engine
+    from trtnn.errors import AbsentError as AbsentError
     from trtnn.errors import BackendError as BackendError
     from trtnn.errors import BuildError as BuildError
     from trtnn.errors import CopyWarning as CopyWarning
@@ -33,13 +34,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    **dict.fromkeys(("CompiledModule", "Input", "compile", "trace"), "compiler"),
+    **dict.fromkeys(("Input", "compile", "trace"), "compiler"),
+    "CompiledModule": "compiled",
     "Dim": "dims",
     "Engine": "engine",
     "Graph": "graph",
     "Module": "module",
     **dict.fromkeys(
         (
+            "AbsentError",
             "BackendError",
             "BuildError",
             "CopyWarning",

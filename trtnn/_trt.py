@@ -6,13 +6,15 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from trtnn.errors import BackendError, BuildError, OptionError
+from trtnn.builder_config import check, configure, memory_note
+from trtnn.errors import AbsentError, BackendError, BuildError, OptionError
 from trtnn.options import BuildOptions
+from trtnn.timing import Timings
 
 _DTYPES = {
     "float32": "FLOAT",
@@ -64,7 +66,8 @@ def load() -> ModuleType:
     """Import TensorRT.
 
     Raises:
-        BackendError: It is not installed, or of a version that trtnn does not take.
+        AbsentError: It is not installed.
+        BackendError: It is of a version that trtnn does not take.
     """
     if "CUDA_MODULE_LOADING" not in os.environ:
         torch = sys.modules.get("torch")
@@ -73,7 +76,7 @@ def load() -> ModuleType:
     try:
         module = importlib.import_module("tensorrt")
     except ImportError as error:
-        raise BackendError(
+        raise AbsentError(
             f"TensorRT cannot be imported: {error}", hint='pip install "trtnn[cuda]"'
         ) from error
     check_version(module)
@@ -192,27 +195,43 @@ class TensorRT:
             return self.trt.Weights(self.dtype(dtype), array.data_ptr(), array.numel())
         return self.trt.Weights(array)
 
+    def no_weights(self, dtype: str) -> Any:
+        """Return the absence of weights of a type."""
+        return self.trt.Weights(self.dtype(dtype))
+
+    def check_options(self, options: BuildOptions) -> None:
+        """Refuse the options that this TensorRT lacks, before anything is built for them."""
+        check(self.trt, options)
+
     def config(self, builder: Any, options: BuildOptions, *, tf32: bool, half: bool) -> Any:
         """Create the builder's configuration from options and the graph's types."""
         trt = self.trt
         config = self._made(builder.create_builder_config(), "create a builder config")
-        if options.workspace_bytes is not None:
-            config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
-        if options.builder_optimization_level is not None:
-            config.builder_optimization_level = options.builder_optimization_level
+        configure(trt, builder, config, options, self._lines)
         if not tf32:
             config.clear_flag(trt.BuilderFlag.TF32)
         if half and not self.target.strongly_typed:
             config.set_flag(trt.BuilderFlag.FP16)
             config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
-        if not self.target.strongly_typed:
-            # Without it, 8.6 gives a second context on the only profile no memory to run in.
-            config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)  # noqa: FBT003
-        cache = config.create_timing_cache(options.timing_cache or b"")
-        self._made(cache, "read the timing cache")
-        if not config.set_timing_cache(cache, ignore_mismatch=False):
-            raise BuildError("TensorRT refused the timing cache" + self._lines(), search=False)
         return config
+
+    def start_timings(self, config: Any, timings: Timings) -> None:
+        """Let a build start from timings, and add its own to them."""
+        where = f"the timing cache {timings.path or ''}".strip()
+        cache = self._made(config.create_timing_cache(timings.content), f"read {where}")
+        # 8.6's cache carries the board's UUID; options.py says who answers for the GPU's model.
+        if not config.set_timing_cache(cache, ignore_mismatch=True):
+            raise BuildError(f"TensorRT refused {where}" + self._lines(), search=False)
+
+    def combine_timings(self, config: Any, first: bytes, second: bytes) -> bytes:
+        """Return the entries of two serialized timing caches as one."""
+        cache, other = (
+            self._made(config.create_timing_cache(content), "read the timing cache")
+            for content in (first, second)
+        )
+        done = cache.combine(other, ignore_mismatch=True)
+        self.require(done, "combine the timing caches")
+        return bytes(cache.serialize())
 
     def constrain(self, layer: Any, dtype: str, *, output: bool) -> None:
         """Tell 8.6 the type that a layer computes in; later versions read it off the inputs."""
@@ -220,27 +239,58 @@ class TensorRT:
         if output:
             layer.set_output_type(0, self.dtype(dtype))
 
-    def profile(self, builder: Any, config: Any, shapes: dict[str, Sequence[Any]]) -> None:
-        """Add an optimization profile: (min, opt, max) per dynamic input."""
+    def profile(
+        self,
+        builder: Any,
+        config: Any,
+        shapes: dict[str, Sequence[Any]],
+        integers: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
+        """Add an optimization profile: (min, opt, max) per dynamic input and shape input."""
         profile = builder.create_optimization_profile()
         for name, (low, best, high) in shapes.items():
             profile.set_shape(name, low, best, high)
+        for name, ends in (integers or {}).items():
+            profile.set_shape_input(name, *([end] for end in ends))
         if config.add_optimization_profile(profile) < 0:
             raise BuildError("TensorRT refused the profile" + self._lines(), search=False)
 
-    def build(self, builder: Any, network: Any, config: Any) -> bytes:
-        """Return the serialized plan."""
-        plan = builder.build_serialized_network(network, config)
-        return bytes(self._made(plan, "build the engine"))
+    def build(
+        self, builder: Any, network: Any, config: Any, free_bytes: int | None = None
+    ) -> tuple[bytes, bytes | None]:
+        """Return the serialized plan, and the timing cache, if any, as it is after the build.
 
-    def deserialize(self, plan: bytes) -> tuple[Any, Any]:
-        """Return a runtime and the engine of a plan."""
+        Args:
+            free_bytes: How much of the GPU's memory is free, for the error.
+        """
+        plan = builder.build_serialized_network(network, config)
+        if plan is None:
+            lines = self._lines()
+            note = memory_note(self.trt, config, lines, free_bytes)
+            raise BuildError(f"TensorRT could not build the engine{lines}{note}", search=False)
+        cache = config.get_timing_cache()
+        return bytes(plan), None if cache is None else bytes(cache.serialize())
+
+    def deserialize(self, plan: bytes, *, host_code: bool = False) -> tuple[Any, Any]:
+        """Return a runtime and the engine of a plan.
+
+        Args:
+            host_code: Run the code for the host that a version-compatible plan holds.
+        """
         runtime = self._made(self.trt.Runtime(self.log.handle), "create a runtime")
+        if host_code:
+            runtime.engine_host_code_allowed = True
         engine = runtime.deserialize_cuda_engine(plan)
         return runtime, self._made(engine, "deserialize the plan")
 
     def context(self, engine: Any) -> Any:
         return self._made(engine.create_execution_context(), "create an execution context")
+
+    def select_profile(self, context: Any, profile: int, stream: int) -> None:
+        """Give a context a profile, and wait until it has it."""
+        context.set_optimization_profile_async(profile, stream)
+        if context.active_optimization_profile != profile:
+            raise BuildError(f"TensorRT could not select profile {profile}" + self._lines())
 
     def tensors(self, engine: Any) -> list[tuple[str, bool, str]]:
         """Return (name, is input, dtype name) of each I/O tensor, in binding order."""
@@ -250,6 +300,46 @@ class TensorRT:
             (n, engine.get_tensor_mode(n) == mode, self.dtype_name(engine.get_tensor_dtype(n)))
             for n in names
         ]
+
+    def on_host(self, engine: Any, name: str) -> bool:
+        """Say whether TensorRT reads an input on the host, because shapes need its values."""
+        return bool(engine.get_tensor_location(name) == self.trt.TensorLocation.HOST)
+
+    def count_profiles(self, engine: Any) -> int:
+        """Return how many optimization profiles an engine has, at least one."""
+        return max(int(engine.num_optimization_profiles), 1)
+
+    def output_allocator(
+        self, allocate: Callable[[str, int], int], notify: Callable[[str, tuple[int, ...]], None]
+    ) -> Any:
+        """Return an allocator of outputs whose size TensorRT tells while it runs."""
+        trt = self.trt
+
+        class Allocator(trt.IOutputAllocator):  # type: ignore[misc, name-defined]
+            def __init__(self) -> None:
+                trt.IOutputAllocator.__init__(self)
+
+            def notify_shape(self, tensor_name: str, shape: Any) -> None:
+                notify(tensor_name, tuple(shape))
+
+        def reallocate_output(
+            self: Any, tensor_name: str, memory: int, size: int, alignment: int, stream: int = 0
+        ) -> int:
+            return allocate(tensor_name, size)
+
+        # The later ones, which list neither name, call the second.
+        older = hasattr(trt.IOutputAllocator, "reallocate_output")
+        setattr(
+            Allocator,
+            "reallocate_output" if older else "reallocate_output_async",
+            reallocate_output,
+        )
+        return Allocator()
+
+    def require(self, done: bool, what: str) -> None:  # noqa: FBT001 - TensorRT's own answer
+        """Raise BuildError unless a call succeeded."""
+        if not done:
+            raise BuildError(f"TensorRT could not {what}" + self._lines(), search=False)
 
     def binding_blocks(self, engine: Any) -> int:
         """Return how often the binding list repeats: once for each profile on 8.6."""

@@ -37,19 +37,30 @@ VIEWS = frozenset(
         *(torch.split, T.unbind, torch.unbind, T.unflatten, torch.unflatten, T.detach),
         *(torch.detach, T.movedim, torch.movedim, T.swapaxes, torch.swapaxes, T.swapdims),
         *(torch.swapdims, T.split_with_sizes, torch.split_with_sizes, T.tensor_split, T.diagonal),
-        *(torch.tensor_split, torch.broadcast_to),
+        *(torch.tensor_split, torch.broadcast_to, torch.diagonal, T.unfold, T.as_strided),
+        *(torch.as_strided, T.hsplit, T.vsplit, T.dsplit, torch.hsplit, torch.vsplit, torch.dsplit),
         *(T.broadcast_to, *_getters("T", "mT", "H", "mH", "data", "real")),
     }
 )
 """Results share memory with the first operand."""
 
-MAYBE_VIEWS = frozenset(
+SAME = frozenset(
     {
-        *(T.reshape, torch.reshape, T.reshape_as, T.flatten, torch.flatten, T.contiguous, T.ravel),
-        *(torch.ravel, torch.nn.functional.dropout, torch.dropout),
+        *(T.to, T.type, T.type_as, T.float, T.half, T.bfloat16, T.double, T.int, T.long, T.bool),
+        *(T.detach, torch.detach, T.cpu, T.cuda, *_getters("data")),
     }
 )
-"""Results share memory with the first operand, or not, depending on strides."""
+"""Where the result is the first operand itself, PyTorch's is too."""
+
+COPIES = frozenset(
+    {
+        *(T.clone, torch.clone, T.repeat, torch.tile, T.tile, torch.cat, torch.concat, T.flip),
+        *(torch.concatenate, torch.stack, T.repeat_interleave, torch.repeat_interleave),
+        *(torch.flip, torch.nn.functional.pad, torch.hstack, torch.vstack, torch.dstack),
+        *(T.index_select, torch.index_select, T.gather, torch.gather, T.roll, torch.roll),
+    }
+)
+"""Results never share memory with an operand, even where the graph's value is the same."""
 
 RANDOM = frozenset(
     (
@@ -62,10 +73,26 @@ ASKS_VALUE = frozenset(
     (
         "item tolist __bool__ __int__ __float__ __index__ __complex__ numpy __array__ "
         "__len__ data_ptr storage untyped_storage __contains__ __iter__ equal allclose "
-        "is_nonzero stride storage_offset __reversed__ __format__ __deepcopy__ "
-        "is_contiguous __repr__ __dlpack__"
+        "is_nonzero stride storage_offset __reversed__ __format__ is_contiguous __repr__ __dlpack__"
     ).split()
 )
+
+
+ANSWERED = frozenset(("__iter__", "__reversed__", "__repr__", "__format__"))
+"""What every tensor answers without its value."""
+
+ADDRESSES = frozenset(("data_ptr", "storage", "untyped_storage", "__dlpack__"))
+"""What has no meaning in a graph, of known values too."""
+
+AUTOGRAD = frozenset(
+    "requires_grad_ requires_grad.__set__ grad.__set__ retain_grad register_hook".split()
+)
+"""What concerns gradients only, of which a graph has none."""
+
+NUMPY_NAMES = {
+    "axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other",
+}  # fmt: skip
+"""The names that PyTorch takes for NumPy's sake."""
 
 
 @lru_cache(maxsize=4096)
@@ -125,6 +152,32 @@ def asks_in_place(function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
     return len(args) > position and bool(args[position])
 
 
+def torch_names(function: Callable[..., Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return keyword arguments under the names of one of our functions."""
+    parameters = signature(function).parameters
+    return {k if k in parameters else NUMPY_NAMES.get(k, k): v for k, v in kwargs.items()}
+
+
+def accepts(function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
+    """Say whether one of our functions takes these arguments."""
+    try:
+        signature(function).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
+
+
+def first_operand(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Return the argument that an in-place call writes, given by position or by name."""
+    return args[0] if args else kwargs.get(next(iter(signature(function).parameters), ""))
+
+
+def copies_by_index(index: Any) -> bool:
+    """Say whether ``x[index]`` is a copy: an index is a list, an array or a mask."""
+    items = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(i, (list, range, bool)) or getattr(i, "ndim", 0) > 0 for i in items)
+
+
 def has_symbolic_sizes(value: Any) -> bool:
     if isinstance(value, (tuple, list)):
         return any(map(has_symbolic_sizes, value))
@@ -133,18 +186,3 @@ def has_symbolic_sizes(value: Any) -> bool:
     if isinstance(value, slice):
         return any(map(has_symbolic_sizes, (value.start, value.stop, value.step)))
     return isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool))
-
-
-def map_tensors(value: Any, change: Any) -> Any:
-    if isinstance(value, torch.Size):
-        return value
-    if isinstance(value, (tuple, list)):
-        items = [map_tensors(v, change) for v in value]
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    if isinstance(value, dict):
-        return {k: map_tensors(v, change) for k, v in value.items()}
-    return change(value) if isinstance(value, torch.Tensor) else value
-
-
-def each_tensor(value: Any, change: Any) -> Any:
-    return map_tensors(value, change) if isinstance(value, (tuple, list, dict)) else change(value)

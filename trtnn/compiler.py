@@ -1,32 +1,31 @@
-"""``compile``: trace, check, passes, network, engine, runner; and the module it returns."""
+"""``compile``: trace, check, passes, network, engine, runner; these stages in order, visibly."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
 from trtnn import passes
 from trtnn._trt import TensorRT
+from trtnn.allocating import AllocatingRunner
 from trtnn.assumptions import verify
-from trtnn.dims import Size, evaluate
-from trtnn.engine import Engine, build
-from trtnn.errors import BackendError, InputError, OptionError, RecompileWarning
+from trtnn.compiled import CompiledModule, Reference
+from trtnn.engine import build
+from trtnn.errors import AbsentError, OptionError
 from trtnn.graph import Graph
-from trtnn.interpreter import run
-from trtnn.op import Spec
+from trtnn.lazy import LazyModule
+from trtnn.notes import noted
+from trtnn.ops.masks import depends_on_data
 from trtnn.options import BuildOptions
-from trtnn.runner import Runner, check_rank, check_tensor
-from trtnn.signature import Input, Signature, _parameters, call_leaves, declare
-from trtnn.tracer import Output, Sizes
+from trtnn.runner import Runner
+from trtnn.signature import Input, Signature, _parameters, declare
 from trtnn.tracer import trace as trace_graph
-from trtnn.tree import unflatten
 
 __all__ = ["CompiledModule", "Input", "compile", "trace"]
-
-MAX_ENGINES = 8
 
 
 def trace(module: Callable[..., Any], inputs: Any, device: Any = "cpu") -> Graph:
@@ -49,7 +48,7 @@ def trace(module: Callable[..., Any], inputs: Any, device: Any = "cpu") -> Graph
 
 def _trace(module: Callable[..., Any], signature: Signature, device: torch.device) -> Graph:
     graph = trace_graph(
-        module, signature.arguments(), tuple(signature.specs), signature.dims, device
+        module, signature.arguments(), signature.given, signature.dims, device
     )
     graph.check()
     return graph
@@ -61,6 +60,7 @@ def compile(
     inputs: Any = None,
     precision: str = "tf32",
     backend: str = "auto",
+    dynamic: bool = False,
     device: Any = None,
     checks: str = "always",
     options: BuildOptions | None = None,
@@ -75,6 +75,8 @@ def compile(
         precision: ``"tf32"``, or ``"fp32"`` to turn TF32 off for what is float32 in the graph.
         backend: ``"tensorrt"``, ``"reference"`` (PyTorch runs the graph), or ``"auto"``, which
             takes the reference, with a warning, where TensorRT or a GPU is absent.
+        dynamic: Without ``inputs``, make a size that changes from one call to the next dynamic:
+            the second engine takes the range seen so far, widened to powers of two.
         device: Where inputs will be; the module's own, or the current GPU, if omitted.
         checks: ``"always"``, or ``"first"``: the range of int64 inputs is checked on the first
             call of a signature only, where TensorRT has no int64.
@@ -96,11 +98,43 @@ def compile(
     _choose("checks", checks, ("always", "first"))
     options = options if options is not None else BuildOptions()
     library = _library(backend, options)
+    if library is not None:
+        library.check_options(options)
+        if options.strip_plan:
+            raise OptionError(
+                "strip_plan=True: such an engine has no weights until it is refitted, which a "
+                "compiled model cannot do yet"
+            )
     place = _device(module, device, library)
-    settings = _Settings(module, precision, library, place, checks, options)
+    if dynamic and inputs is not None:
+        raise OptionError("dynamic: expected False where inputs are declared", hint="use Dims")
+    stages = partial(_stages, module, precision, library, place, checks, options)
     if inputs is None:
-        return LazyModule(settings)
-    return CompiledModule(settings, declare(module, inputs))
+        return LazyModule(_parameters(module), partial(declare, module), stages, dynamic=dynamic)
+    return stages(declare(module, inputs))
+
+
+def _stages(
+    module: Callable[..., Any],
+    precision: str,
+    library: TensorRT | None,
+    device: torch.device,
+    checks: str,
+    options: BuildOptions,
+    signature: Signature,
+) -> CompiledModule:
+    """Run the stages in order: this is what compiling is."""
+    graph = noted(_trace(module, signature, device))
+    graph = verify(graph, signature, lambda other: _trace(module, other, device))
+    parameters = _parameters(module)
+    if library is None:
+        return CompiledModule(graph, signature, parameters, Reference(graph, device), None)
+    lowered = optimize(graph, library)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+    engine = build(lowered, library, options, tf32=precision == "tf32", free_bytes=free)
+    counted = any(depends_on_data(*v.spec.shape) for v in lowered.outputs)
+    runner = (AllocatingRunner if counted else Runner)(engine, lowered, device, checks)
+    return CompiledModule(graph, signature, parameters, runner, engine)
 
 
 def _choose(name: str, value: Any, allowed: tuple[str, ...]) -> None:
@@ -115,8 +149,8 @@ def _library(backend: str, options: BuildOptions) -> TensorRT | None:
     try:
         library = TensorRT(log_level=options.log_level)
         if not torch.cuda.is_available():
-            raise BackendError("PyTorch sees no CUDA device")
-    except BackendError as error:
+            raise AbsentError("PyTorch sees no CUDA device")
+    except AbsentError as error:
         if backend == "tensorrt":
             raise
         warnings.warn(
@@ -140,169 +174,14 @@ def _device(module: Any, device: Any, library: TensorRT | None) -> torch.device:
     return place
 
 
-class _Settings:
-    """What all engines of one ``compile`` share."""
-
-    def __init__(
-        self,
-        module: Any,
-        precision: str,
-        library: TensorRT | None,
-        device: torch.device,
-        checks: str,
-        options: BuildOptions,
-    ) -> None:
-        self.module, self.precision, self.library = module, precision, library
-        self.device, self.checks, self.options = device, checks, options
-
-
-class Reference:
-    """Runs a graph with PyTorch, on copies of its constants."""
-
-    def __init__(self, graph: Graph, device: torch.device) -> None:
-        self.graph, self.device = graph, device
-        self.constants = {
-            v: c.tensor.detach().to(device, copy=True) for v, c in graph.constants.items()
-        }
-
-    def __call__(self, tensors: list[torch.Tensor]) -> tuple[list[torch.Tensor], Any]:
-        for value, tensor in zip(self.graph.inputs, tensors, strict=True):
-            check_rank(value.name, value.spec.shape, tensor)
-            check_tensor(value.name, value.spec.dtype, tensor, self.device)
-        ready = [t.to(v.spec.dtype) for t, v in zip(tensors, self.graph.inputs, strict=True)]
-        outputs, bindings = run(self.graph, ready, self.constants)
-        self.bindings = bindings
-        return outputs, self
-
-
-class CompiledModule:
-    """A compiled model: called like ``forward``, returning the same structure.
-
-    Attributes:
-        graph: The traced graph; ``print`` shows it as a table.
-        backend: ``"tensorrt"`` or ``"reference"``.
-        engine: The TensorRT engine; None on the reference.
-        input_specs: Shape and dtype by input name.
-        output_specs: Shape and dtype of each output tensor, in order.
-    """
-
-    def __init__(self, settings: _Settings, signature: Signature) -> None:
-        self._settings, self._signature = settings, signature
-        self._parameters = _parameters(settings.module)
-        self._build()
-        names = signature.names
-        self._is_flat = all(isinstance(leaf, Spec) for leaf in signature.leaves) and len(
-            names
-        ) == len(signature.parameters)
-        self._single = self.graph.result.kind is None and isinstance(self.graph.leaves[0], Output)
-
-    def _build(self) -> None:
-        """Run the stages in order: this is what compiling is."""
-        settings = self._settings
-        graph = _trace(settings.module, self._signature, settings.device)
-        verify(graph, self._signature, lambda s: _trace(settings.module, s, settings.device))
-        self.graph = graph
-        self._runner: Any
-        if settings.library is None:
-            self.engine: Engine | None = None
-            self._runner = Reference(graph, settings.device)
-            return
-        lowered = optimize(graph, settings.library)
-        self.engine = build(
-            lowered, settings.library, settings.options, tf32=settings.precision == "tf32"
-        )
-        self._runner = Runner(self.engine, lowered, settings.device, settings.checks)
-
-    @property
-    def backend(self) -> str:
-        return "reference" if self._settings.library is None else "tensorrt"
-
-    @property
-    def input_specs(self) -> dict[str, Spec]:
-        return self._signature.specs
-
-    @property
-    def output_specs(self) -> tuple[Spec, ...]:
-        return tuple(v.spec for v in self.graph.outputs)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the model.
-
-        Raises:
-            InputError: An argument does not fit its declaration; the message names it.
-        """
-        tensors: Any = args
-        plain = self._is_flat and not kwargs and len(args) == len(self._signature.leaves)
-        if not (plain and all(isinstance(t, torch.Tensor) for t in args)):
-            tensors = call_leaves(self._signature, self._parameters, args, kwargs)
-        outputs, shapes = self._runner(tensors)
-        if self._single:
-            return outputs[0]
-        leaves = (_leaf(x, outputs, shapes.bindings) for x in self.graph.leaves)
-        return unflatten(self.graph.result, leaves)
-
-    def __repr__(self) -> str:
-        specs = ", ".join(f"{n}: {s}" for n, s in self.input_specs.items())
-        return f"CompiledModule({self.backend}, {specs})"
-
-
-def _leaf(leaf: Any, outputs: list[torch.Tensor], bindings: dict[str, int]) -> Any:
-    if isinstance(leaf, Output):
-        return outputs[leaf]
-    if isinstance(leaf, Sizes):
-        return torch.Size([evaluate(s, bindings) for s in leaf])
-    return evaluate(leaf, bindings) if isinstance(leaf, Size) and type(leaf) is not bool else leaf
-
-
 def optimize(graph: Graph, library: TensorRT) -> Graph:
     """Return the graph as it is lowered: the list of passes stands here."""
+    passes.refuse_data(graph, library.target)
     graph = passes.fold_norms(graph)
     graph = passes.decompose(graph, library.target)
+    graph = passes.merge_equal(graph)
+    graph = passes.absorb_pads(graph)
     graph = passes.absorb_expands(graph)
     graph = passes.merge_shuffles(graph)
     graph.check()
     return graph
-
-
-class LazyModule(CompiledModule):
-    """A compiled model whose first call's shapes, dtypes and plain values decide the engine."""
-
-    def __init__(self, settings: _Settings) -> None:
-        self._settings = settings
-        self._parameters = _parameters(settings.module)
-        self._variants: dict[Any, CompiledModule] = {}
-        self._last: CompiledModule | None = None
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        inputs = self._parameters.bind(*args, **kwargs)
-        signature = declare(self._settings.module, dict(inputs.arguments))
-        key = (signature.tree, signature.leaves)
-        model = self._variants.get(key)
-        if model is None:
-            model = self._variants[key] = self._add(signature)
-        self._last = model
-        return model(*args, **kwargs)
-
-    def _add(self, signature: Signature) -> CompiledModule:
-        specs = ", ".join(f"{n} {s}" for n, s in signature.specs.items())
-        if len(self._variants) >= MAX_ENGINES:
-            raise InputError(
-                f"a {MAX_ENGINES + 1}th combination of static shapes: {specs}",
-                hint="declare dynamic sizes: inputs=[trtnn.Input((trtnn.Dim(...), ...))]",
-            )
-        if self._variants:
-            warnings.warn(
-                f"another engine is compiled, for {specs}; for one engine, declare what changes: "
-                'inputs=[trtnn.Input((trtnn.Dim("batch", min, opt, max), ...))]',
-                RecompileWarning,
-                stacklevel=3,
-            )
-        return CompiledModule(self._settings, signature)
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ("graph", "engine", "_signature") and self.__dict__.get("_last") is not None:
-            return getattr(self._last, name)
-        raise AttributeError(f"{name}: nothing is compiled before the first call")
-
-    def __repr__(self) -> str:
-        return f"CompiledModule(lazy, {len(self._variants)} compiled)"

@@ -1,13 +1,9 @@
-"""Sizes: the user's ``Dim``, integer expressions of Dims in one normal form, and their ranges.
-
-An expression is SymPy underneath. SymPy alone does not see that ``((h - 1) // 2) // 2`` is
-``(h - 1) // 4``, so floor division and remainder are our own functions, which merge nested
-divisions by positive ints and pull multiples out.
-"""
+"""Sizes: the user's ``Dim``, integer expressions of Dims, their ranges, and what ranges decide."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import builtins
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, TypeAlias
@@ -15,171 +11,18 @@ from typing import Any, ClassVar, TypeAlias
 import sympy
 
 from trtnn.errors import ShapeError
+from trtnn.expressions import (
+    FloorDiv,
+    Modulo,
+    SizeSymbol,
+    as_python,
+    interval,
+    interval_in,
+    on_ints,
+)
 
-
-class SizeSymbol(sympy.Symbol):  # type: ignore[misc]
-    """A SymPy symbol that knows its range: equal only if name and range are equal."""
-
-    low: int
-    high: int
-    opt: int
-
-    def __new__(cls, name: str, low: int, high: int, opt: int | None = None) -> SizeSymbol:
-        symbol: SizeSymbol = sympy.Symbol.__xnew__(cls, name, integer=True, nonnegative=True)
-        symbol.low, symbol.high, symbol.opt = low, high, high if opt is None else opt
-        return symbol
-
-    def _hashable_content(self) -> tuple[Any, ...]:
-        return (*super()._hashable_content(), self.low, self.high, self.opt)
-
-
-class FloorDiv(sympy.Function):  # type: ignore[misc]
-    """``a // n``: multiples of ``n`` pulled out, nested divisions merged."""
-
-    is_integer = True
-
-    @classmethod
-    def eval(cls, a: Any, n: Any) -> Any:
-        if a.is_Integer and n.is_Integer:
-            return sympy.Integer(int(a) // int(n))
-        if n == 1:
-            return a
-        if not n.is_Integer:
-            return _exact_quotient(a, n)
-        outer, inner = _split_multiples(sympy.expand(a), int(n))
-        if outer != 0:
-            return outer + cls(inner, n)
-        divisor = sympy.gcd([n, *(_coefficient(t) for t in sympy.Add.make_args(inner))])
-        if divisor > 1:
-            return cls(sympy.expand(inner / divisor), n / divisor)
-        merged = _merge_nested(inner, n)
-        if merged is not None:
-            return cls(*merged)
-        low, high = interval(inner)
-        return sympy.Integer(low // int(n)) if low // int(n) == high // int(n) else None
-
-
-class Modulo(sympy.Function):  # type: ignore[misc]
-    """``a % n`` with multiples of ``n`` dropped."""
-
-    is_integer = True
-
-    @classmethod
-    def eval(cls, a: Any, n: Any) -> Any:
-        if a.is_Integer and n.is_Integer:
-            return sympy.Integer(int(a) % int(n))
-        if not n.is_Integer:
-            return sympy.Integer(0) if _exact_quotient(a, n) is not None else None
-        outer, inner = _split_multiples(sympy.expand(a), int(n))
-        if outer != 0:
-            return cls(inner, n)
-        low, high = interval(inner)
-        return inner if low >= 0 and high < int(n) else None
-
-
-def _coefficient(term: Any) -> Any:
-    return term.as_coeff_Mul()[0]
-
-
-def _split_multiples(a: Any, n: int) -> tuple[Any, Any]:
-    """Return ``outer, inner`` with ``a == n * outer + inner`` and constants of inner in [0, n)."""
-    outer, inner = sympy.Integer(0), sympy.Integer(0)
-    for term in sympy.Add.make_args(a):
-        factor, rest = term.as_coeff_Mul()
-        if rest == 1:
-            outer, inner = outer + int(factor) // n, inner + int(factor) % n
-        elif factor.is_Integer and int(factor) % n == 0:
-            outer += term / n
-        else:
-            inner += term
-    return outer, inner
-
-
-def _merge_nested(a: Any, n: Any) -> tuple[Any, Any] | None:
-    """``(b // m + k) // n`` is ``(b + k * m) // (m * n)`` for positive ints m and n."""
-    nested = [t for t in sympy.Add.make_args(a) if isinstance(t, FloorDiv)]
-    if len(nested) != 1 or not nested[0].args[1].is_Integer:
-        return None
-    rest = a - nested[0]
-    if rest.has(FloorDiv, Modulo):
-        return None
-    inner, m = nested[0].args
-    return sympy.expand(inner + rest * m), m * n
-
-
-def _exact_quotient(a: Any, n: Any) -> Any:
-    quotient = sympy.expand(sympy.cancel(a / n))
-    integral = all(_coefficient(t).is_Integer for t in sympy.Add.make_args(quotient))
-    return quotient if integral and sympy.denom(sympy.together(quotient)) == 1 else None
-
-
-Table: TypeAlias = Mapping[str, Callable[..., Any]]
-
-
-def fold(expression: Any, leaf: Callable[[Any], Any], table: Table) -> Any:
-    """Compute ``expression`` bottom up: ``leaf`` for ints and symbols, ``table`` by operation.
-
-    The names in ``table`` are add, mul, floor_div, mod, max and min; each takes two operands.
-    """
-    if expression.is_Symbol or expression.is_number:
-        return leaf(expression)
-    if expression.is_Pow:
-        base = fold(expression.base, leaf, table)
-        result = base
-        for _ in range(int(expression.exp) - 1):
-            result = table["mul"](result, base)
-        return result
-    name = _OPERATIONS[expression.func]
-    values = [fold(a, leaf, table) for a in expression.args]
-    result = values[0]
-    for value in values[1:]:
-        result = table[name](result, value)
-    return result
-
-
-_OPERATIONS = {
-    sympy.Add: "add",
-    sympy.Mul: "mul",
-    FloorDiv: "floor_div",
-    Modulo: "mod",
-    sympy.Max: "max",
-    sympy.Min: "min",
-}
-_ON_INTS: Table = {
-    "add": lambda a, b: a + b,
-    "mul": lambda a, b: a * b,
-    "floor_div": lambda a, b: a // b,
-    "mod": lambda a, b: a % b,
-    "max": max,
-    "min": min,
-}
-
-
-def _corners(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    def combine(a: tuple[Any, Any], b: tuple[Any, Any]) -> tuple[Any, Any]:
-        values = [operation(x, y) for x in a for y in b]
-        return min(values), max(values)
-
-    return combine
-
-
-_ON_INTERVALS: Table = {
-    **{name: _corners(_ON_INTS[name]) for name in ("add", "mul", "floor_div", "max", "min")},
-    "mod": lambda a, n: (0, max(0, n[1] - 1)),
-}
-
-
-@lru_cache(maxsize=65536)
-def interval(expression: Any) -> tuple[Any, Any]:
-    """Return the least and greatest value that interval arithmetic can prove."""
-
-    def leaf(x: Any) -> tuple[Any, Any]:
-        if x.is_Integer:
-            return int(x), int(x)
-        return (x, x) if x.is_number else (x.low, x.high)
-
-    low, high = fold(expression, leaf, _ON_INTERVALS)
-    return low, high
+Range: TypeAlias = tuple[int, int, int]
+"""Least, most frequent and greatest size: TensorRT's min, opt and max."""
 
 
 @dataclass(frozen=True)
@@ -214,22 +57,22 @@ class Expr:
         return _wrap(-self.sym)
 
     def __floordiv__(self, other: Size) -> Size:
-        return _wrap(FloorDiv(self.sym, _sym(other)))
+        return _divided(FloorDiv, self.sym, _sym(other))
 
     def __rfloordiv__(self, other: Size) -> Size:
-        return _wrap(FloorDiv(_sym(other), self.sym))
+        return _divided(FloorDiv, _sym(other), self.sym)
 
     def __mod__(self, other: Size) -> Size:
-        return _wrap(Modulo(self.sym, _sym(other)))
+        return _divided(Modulo, self.sym, _sym(other))
 
     def __rmod__(self, other: Size) -> Size:
-        return _wrap(Modulo(_sym(other), self.sym))
+        return _divided(Modulo, _sym(other), self.sym)
 
     def __bool__(self) -> bool:
         raise TypeError("the truth of a symbolic size is asked through decide()")
 
     def __repr__(self) -> str:
-        return _text(self.sym)
+        return as_python(self.sym)
 
 
 Size: TypeAlias = int | Expr
@@ -243,38 +86,81 @@ class Dim(Expr):
         min: Least size, at least 0.
         opt: The size that TensorRT tunes for; ``max`` if omitted.
         max: Greatest size.
+        profiles: Instead of these, several ``(min, opt, max)``: the engine then has one
+            optimization profile for each. ``[(64, 64, 64), (128, 128, 128)]`` gives the kernels of
+            static shapes for two lengths. All Dims of a model have as many profiles, or one.
 
     Raises:
         ShapeError: Not ``0 <= min <= opt <= max``.
 
     >>> Dim("batch", 1, 8, 32)
     batch
+    >>> Dim("seq", profiles=[(64, 64, 64), (128, 128, 128)]).max
+    128
     """
 
-    def __init__(self, name: str, min: int, opt: int, max: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        min: int | None = None,
+        opt: int | None = None,
+        max: int | None = None,
+        *,
+        profiles: Sequence[Range] | None = None,
+    ) -> None:
         if not (isinstance(name, str) and name.isidentifier()):
             raise ShapeError(f"Dim: expected a name that is an identifier, got {name!r}")
-        if not all(type(v) is int for v in (min, opt, max)) or not 0 <= min <= opt <= max:
-            raise ShapeError(
-                f"Dim {name!r}: expected ints 0 <= min <= opt <= max, "
-                f"got min={min!r}, opt={opt!r}, max={max!r}"
-            )
-        super().__init__(SizeSymbol(name, min, max, opt))
-        object.__setattr__(self, "name", name)
-        object.__setattr__(self, "min", min)
-        object.__setattr__(self, "opt", opt)
-        object.__setattr__(self, "max", max)
+        if (profiles is None) == (max is None):
+            raise ShapeError(f"Dim {name!r}: expected either min, opt and max, or profiles")
+        given: Any = [(min, max if opt is None else opt, max)] if profiles is None else profiles
+        ranges = [_range_of(name, entry) for entry in given]
+        if not ranges:
+            raise ShapeError(f"Dim {name!r}: expected at least one profile")
+        low, high = ranges[0][0], ranges[0][2]
+        for least, _, greatest in ranges[1:]:
+            low, high = builtins.min(low, least), builtins.max(high, greatest)
+        super().__init__(SizeSymbol(name, low, high, tuple(ranges)))
 
-    name: str
-    min: int
-    opt: int
-    max: int
+    @property
+    def name(self) -> str:
+        return str(self.sym.name)
+
+    @property
+    def profiles(self) -> tuple[Range, ...]:
+        """The (min, opt, max) of each profile."""
+        found: tuple[Range, ...] = self.sym.profiles
+        return found
+
+    @property
+    def min(self) -> int:
+        return int(self.sym.low)
+
+    @property
+    def opt(self) -> int:
+        """The size that the first profile is tuned for."""
+        return self.profiles[0][1]
+
+    @property
+    def max(self) -> int:
+        return int(self.sym.high)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Expr) and self.sym == other.sym
 
     def __hash__(self) -> int:
         return hash((self.sym,))
+
+
+def _range_of(name: str, entry: Any) -> Range:
+    sizes = tuple(entry) if isinstance(entry, (tuple, list)) else ()
+    if len(sizes) != 3 or not all(type(v) is int for v in sizes):
+        raise ShapeError(f"Dim {name!r}: expected ints (min, opt, max), got {entry!r}")
+    if not 0 <= sizes[0] <= sizes[1] <= sizes[2]:
+        raise ShapeError(
+            f"Dim {name!r}: expected 0 <= min <= opt <= max, "
+            f"got min={sizes[0]}, opt={sizes[1]}, max={sizes[2]}"
+        )
+    return sizes
 
 
 def _sym(value: Size) -> Any:
@@ -286,31 +172,20 @@ def _wrap(value: Any) -> Size:
     return int(expanded) if expanded.is_Integer else Expr(expanded)
 
 
+def _divided(kind: Any, a: Any, divisor: Any) -> Size:
+    result = kind(a, divisor)
+    kept = {part.args[1] for part in result.atoms(FloorDiv, Modulo)}
+    if not divisor.is_Integer and divisor in kept and failures("ne", Expr(divisor), 0):
+        raise ShapeError(
+            f"division by the size {as_python(divisor)}, which may be 0",
+            hint="give its Dim min=1, or divide by torch.sym_max(size, 1)",
+        )
+    return _wrap(result)
+
+
 def wrap(value: Any) -> Size:
     """Return a SymPy integer expression as a size."""
     return _wrap(sympy.sympify(value))
-
-
-def _text(value: Any, level: int = 0) -> str:
-    """Write an expression as Python would; ``level`` is the binding strength around it."""
-    if value.is_Symbol or value.is_number:
-        return f"({value})" if level and str(value).startswith("-") else str(value)
-    if value.func in (sympy.Max, sympy.Min):
-        inside = ", ".join(sorted(_text(a) for a in value.args))
-        return f"{_OPERATIONS[value.func]}({inside})"
-    if value.is_Add:
-        terms = sorted(value.args, key=lambda t: (t.is_number, _text(t)))
-        text, own = " + ".join(_text(t) for t in terms).replace("+ -", "- "), 1
-    elif value.is_Pow:
-        text, own = f"{_text(value.base, 4)}**{value.exp}", 4
-    elif value.is_Mul:
-        factor, rest = value.as_coeff_Mul()
-        sign = "-" if factor == -1 else "" if factor == 1 else f"{factor}*"
-        text, own = sign + "*".join(_text(a, 3) for a in sympy.Mul.make_args(rest)), 3
-    else:
-        sign = "//" if value.func is FloorDiv else "%"
-        text, own = f"{_text(value.args[0], 3)}{sign}{_text(value.args[1], 4)}", 2
-    return f"({text})" if own < level else text
 
 
 def bounds(size: Size) -> tuple[int, int]:
@@ -319,18 +194,36 @@ def bounds(size: Size) -> tuple[int, int]:
     >>> bounds(2 * Dim("s", 1, 4, 8) + 1)
     (3, 17)
     """
-    return (size, size) if isinstance(size, int) else interval(size.sym)
+    if isinstance(size, int):
+        return size, size
+    return scanned(size.sym) or interval(size.sym)
+
+
+SCANNED = 1024
+
+
+@lru_cache(maxsize=65536)
+def scanned(expression: Any) -> tuple[int, int] | None:
+    """Return the exact range where one Dim stands several times, None elsewhere.
+
+    Interval arithmetic takes each occurrence for itself, and so cannot bound what a crop keeps.
+
+    >>> h = Dim("h", 1, 8, 64)
+    >>> interval((h // 2 - 2 * (h // 4)).sym), bounds(h // 2 - 2 * (h // 4))
+    ((-32, 32), (0, 1))
+    """
+    (symbol, *others) = expression.free_symbols
+    repeats = sum(part == symbol for part in sympy.preorder_traversal(expression))
+    if others or repeats < 2 or symbol.high - symbol.low > SCANNED:
+        return None
+    values = range(symbol.low, symbol.high + 1)
+    found = [evaluate(Expr(expression), {symbol.name: value}) for value in values]
+    return min(found), max(found)
 
 
 def evaluate(size: Size, bindings: Mapping[str, int]) -> int:
     """Return the value of a size where every Dim has the value that ``bindings`` names."""
-    if isinstance(size, int):
-        return size
-
-    def leaf(x: Any) -> int:
-        return bindings[x.name] if x.is_Symbol else int(x)
-
-    return int(fold(size.sym, leaf, _ON_INTS))
+    return size if isinstance(size, int) else on_ints(size.sym, bindings)
 
 
 def symbols(size: Size) -> tuple[SizeSymbol, ...]:
@@ -381,11 +274,77 @@ def decide(comparison: str, left: Size, right: Size) -> bool | None:
     >>> decide("gt", s, 1), decide("eq", s, 4), decide("le", s // 2, 4)
     (True, None, True)
     """
-    low, high = bounds(_wrap(_sym(left) - _sym(right)))
+    return _answer(comparison, *bounds(_wrap(_sym(left) - _sym(right))))
+
+
+def _answer(comparison: str, low: int, high: int) -> bool | None:
+    """Compare a difference that is ``low`` to ``high`` with 0."""
     if comparison in ("ne", "ge", "gt"):
-        opposite = decide({"ne": "eq", "ge": "lt", "gt": "le"}[comparison], left, right)
+        opposite = _answer({"ne": "eq", "ge": "lt", "gt": "le"}[comparison], low, high)
         return None if opposite is None else not opposite
     if comparison == "eq":
         return True if low == high == 0 else False if low > 0 or high < 0 else None
     limit = 0 if comparison == "le" else -1
     return True if high <= limit else False if low > limit else None
+
+
+Box: TypeAlias = dict[str, tuple[int, int]]
+"""A range for each Dim, by name."""
+VISITED = 2048
+
+
+def exceptions(comparison: str, left: Size, right: Size, *, answer: bool) -> Iterator[Box | None]:
+    """Yield boxes of sizes that give another answer, the least first; None for "perhaps more".
+
+    Ranges that do not decide are halved, down to single sizes.
+
+    >>> a, b = Dim("a", 1, 4, 100), Dim("b", 1, 4, 100)
+    >>> list(exceptions("gt", a * b, 1, answer=True)), list(exceptions("ne", a, 50, answer=True))
+    ([{'a': (1, 1), 'b': (1, 1)}], [{'a': (50, 50)}])
+    """
+    difference = _sym(_wrap(_sym(left) - _sym(right)))
+    named = sorted(difference.free_symbols, key=lambda s: str(s.name))
+    count = max((len(s.profiles) for s in named), default=1)
+    pending: list[Box] = [{s.name: _profile(s, i) for s in named} for i in reversed(range(count))]
+    for _ in range(VISITED):
+        if not pending:
+            return
+        box = pending.pop()
+        found = _answer(comparison, *interval_in(difference, box))
+        if found is None:
+            name = max(box, key=lambda n: box[n][1] - box[n][0])
+            low, high = box[name]
+            middle = (low + high) // 2
+            pending += [{**box, name: (middle + 1, high)}, {**box, name: (low, middle)}]
+        elif found is not answer:
+            yield box
+    yield None
+
+
+@lru_cache(maxsize=65536)
+def failures(comparison: str, left: Size, right: Size) -> tuple[Box, ...]:
+    """Return boxes of sizes in range at which a comparison does not hold, as far as it is known.
+
+    A size that depends on data fails only if it fails at every value that it may have.
+
+    >>> failures("ge", Dim("h", 4, 16, 64) - 7, 0)
+    ({'h': (4, 6)},)
+    """
+    answer = decide(comparison, left, right)
+    guessed = any(not s.declared for size in (left, right) for s in symbols(size))
+    if answer or (answer is None and guessed):
+        return ()
+    found: list[Box] = []
+    for box in exceptions(comparison, left, right, answer=True):
+        if box is None:
+            break
+        (name, (low, high)), *others = box.items() or [("", (0, 0))]
+        if found and not others and found[-1][name][1] + 1 == low:
+            box = {name: (found.pop()[name][0], high)}
+        found.append(box)
+    return tuple(found)
+
+
+def _profile(symbol: SizeSymbol, index: int) -> tuple[int, int]:
+    low, _, high = symbol.profiles[index if len(symbol.profiles) > 1 else 0]
+    return low, high

@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from trtnn._trt import TensorRT
-from trtnn.dims import evaluate
+from trtnn.dims import Expr, evaluate, symbols
 from trtnn.errors import BuildError, UnsupportedError
 from trtnn.graph import Graph, Value
 from trtnn.network import Net, lower
+from trtnn.ops.masks import depends_on_data
 from trtnn.options import BuildOptions
+from trtnn.profiles import count_profiles, profile_of
+from trtnn.timing import load
 
 
 class Engine:
-    """A TensorRT engine, ready to make contexts, and the plan it came from."""
+    """A TensorRT engine, ready to make contexts, and the plan it came from.
 
-    def __init__(self, plan: bytes, library: TensorRT | None = None) -> None:
+    Attributes:
+        timing_cache: What the build measured, for the next one; None of a deserialized plan, and
+            of one built without a timing cache.
+        timing_digest: The SHA-256 of the timing cache that the build started from.
+    """
+
+    timing_cache: bytes | None = None
+    timing_digest: str | None = None
+
+    def __init__(
+        self, plan: bytes, library: TensorRT | None = None, *, host_code: bool = False
+    ) -> None:
         self.library = library if library is not None else TensorRT()
         self.plan = plan
-        self.runtime, self.handle = self.library.deserialize(plan)
+        self.runtime, self.handle = self.library.deserialize(plan, host_code=host_code)
         self.tensors = self.library.tensors(self.handle)
 
     @staticmethod
@@ -45,54 +60,86 @@ class Engine:
         return f"Engine({len(self.plan)} bytes, TensorRT {self.library.target.version}: {names})"
 
 
-def profile_shapes(graph: Graph) -> dict[str, Sequence[Any]]:
-    """Return (min, opt, max) shapes of each dynamic input."""
-    ends = ("min", "opt", "max")
-    bindings = [{d.name: getattr(d, end) for d in graph.dims} for end in ends]
+def profile_shapes(graph: Graph, profile: int = 0) -> dict[str, Sequence[Any]]:
+    """Return (min, opt, max) shapes of each dynamic input in one profile."""
+    ranges = {dim.name: profile_of(dim, profile) for dim in graph.dims}
+    ends = [{name: sizes[end] for name, sizes in ranges.items()} for end in range(3)]
 
     def at(value: Value, end: dict[str, int]) -> tuple[int, ...]:
         return tuple(evaluate(size, end) for size in value.spec.shape)
 
     return {
-        value.name: tuple(at(value, end) for end in bindings)
+        value.name: tuple(at(value, end) for end in ends)
         for value in graph.inputs
         if any(not isinstance(size, int) for size in value.spec.shape)
     }
 
 
-def build(graph: Graph, library: TensorRT, options: BuildOptions, *, tf32: bool = True) -> Engine:
+def build(
+    graph: Graph,
+    library: TensorRT,
+    options: BuildOptions,
+    *,
+    tf32: bool = True,
+    free_bytes: int | None = None,
+) -> Engine:
     """Lower ``graph`` and build its engine.
 
+    Args:
+        free_bytes: How much of the GPU's memory is free, for the error of a build without room.
+
     Raises:
+        OptionError: An option that this TensorRT lacks.
         UnsupportedError: This TensorRT cannot express a node.
         BuildError: TensorRT refused a layer or the build; carries its log lines.
     """
-    _refuse_data_dependent(graph)
+    _refuse_hidden_sizes(graph)
     library.log.take()
+    timings = load(options)
     builder = library.builder()
     network = library.network(builder)
     net = lower(graph, library, network)
     config = library.config(builder, options, tf32=tf32, half=net.half)
-    shapes = profile_shapes(graph)
-    if shapes:
-        library.profile(builder, config, shapes)
+    if timings is not None:
+        library.start_timings(config, timings)
+    for index in range(count_profiles(graph.dims)):
+        shapes = profile_shapes(graph, index)
+        integers = {name: profile_of(dim, index) for name, dim in net.shape_inputs().items()}
+        if shapes or integers:
+            library.profile(builder, config, shapes, integers)
     try:
-        plan = library.build(builder, network, config)
+        plan, measured = library.build(builder, network, config, free_bytes)
     except BuildError as error:
         raise _explain(error, net) from None
     del net
     gc.collect(0)
-    return Engine(plan, library)
+    engine = Engine(plan, library, host_code=bool(options.version_compatible))
+    if timings is not None and measured is not None:
+        timings.add(measured, partial(library.combine_timings, config))
+        engine.timing_cache, engine.timing_digest = measured, timings.digest
+    return engine
 
 
-def _refuse_data_dependent(graph: Graph) -> None:
+def _refuse_hidden_sizes(graph: Graph) -> None:
+    """Refuse a size that depends on data as a result, unless an output tensor has it."""
+    shown = {s.name for value in graph.outputs for size in value.spec.shape for s in symbols(size)}
     for node in graph.nodes:
-        if hasattr(node.op, "bind_sizes"):
-            raise UnsupportedError(
-                f"{node.op.name}: a result whose size depends on data is not compiled yet",
-                hint='use backend="reference"',
-                where=node.origin.source,
-            )
+        for symbol in (s for v in node.outputs for size in v.spec.shape for s in symbols(size)):
+            used = any(symbol in symbols(s) for leaf in graph.leaves for s in sizes_in(leaf))
+            if used and depends_on_data(Expr(symbol)) and symbol.name not in shown:
+                raise UnsupportedError(
+                    f"forward returns the size {symbol.name}, which depends on data, "
+                    "and no tensor that has it",
+                    hint='return the tensor too, or use backend="reference"',
+                    where=node.origin.source,
+                )
+
+
+def sizes_in(leaf: Any) -> tuple[Any, ...]:
+    """Return the sizes that a leaf of a result holds."""
+    if isinstance(leaf, tuple):
+        return tuple(s for s in leaf if isinstance(s, Expr))
+    return (leaf,) if isinstance(leaf, Expr) else ()
 
 
 def _explain(error: BuildError, net: Net) -> BuildError:

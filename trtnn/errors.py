@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from trtnn.source import SourceLine, find_user_line
 
 
@@ -12,11 +14,14 @@ class TrtnnError(Exception):
         message: One sentence: what was given and what was expected.
         hint: What to try next.
         where: The user's line; found on the call stack if omitted.
+        sizes: The sizes that contradict; the recorder adds where they come from, as ``origins``.
 
     >>> print(TrtnnError("axis 3 is out of range", hint="use 0, 1 or 2", where=None, search=False))
     axis 3 is out of range
       hint: use 0, 1 or 2
     """
+
+    origins: tuple[str, ...]
 
     def __init__(
         self,
@@ -25,16 +30,19 @@ class TrtnnError(Exception):
         hint: str | None = None,
         where: SourceLine | None = None,
         search: bool = True,
+        sizes: tuple[Any, ...] = (),
     ) -> None:
         self.message = message
         self.hint = hint
         self.where = where if where is not None or not search else find_user_line()
+        self.sizes, self.origins = sizes, ()
         super().__init__(message)
 
     def __str__(self) -> str:
         lines = [self.message]
         if self.where is not None:
             lines.append(f"  at {self.where}")
+        lines += [f"  {origin}" for origin in self.origins]
         if self.hint:
             lines.append(f"  hint: {self.hint}")
         return "\n".join(lines)
@@ -78,6 +86,10 @@ class StreamError(TrtnnError, RuntimeError):
 
 class BackendError(TrtnnError, RuntimeError):
     """A backend that was asked for by name and is not there."""
+
+
+class AbsentError(BackendError):
+    """TensorRT is not installed, or there is no GPU: ``"auto"`` then takes the reference."""
 
 
 class CopyWarning(UserWarning):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
-from trtnn.dims import Dim, Size
+from trtnn.dims import Dim, Expr, Size, symbols
 from trtnn.errors import GraphError
 from trtnn.op import Op, Spec
+from trtnn.program import Program, Slot
+from trtnn.solutions import Given, integers_of
 from trtnn.source import SourceLine
 from trtnn.tree import LEAF, Tree
 
@@ -55,36 +57,46 @@ class Node:
 
 
 @dataclass(frozen=True, eq=False)
-class Recipe:
-    """How a constant was computed from others: ``function(*operands)``, run again by refit."""
-
-    function: Callable[..., torch.Tensor]
-    operands: tuple[Any, ...]
-
-
-@dataclass(frozen=True, eq=False)
 class Constant:
-    """A known tensor: a parameter under its ``state_dict`` key, or a result computed from such."""
+    """A known tensor: a parameter under its ``state_dict`` key, or a result computed from such.
+
+    ``slot`` is its place in the graph's program; None where no parameter or buffer matters.
+    """
 
     tensor: torch.Tensor
     key: str | None = None
-    recipe: Recipe | None = None
+    slot: Slot | None = None
+
+
+UNVERIFIED = "not verified: trtnn.trace"
 
 
 @dataclass(frozen=True)
 class Assumption:
-    """A comparison that the ranges left open, answered for the general size."""
+    """A comparison that the ranges left open, answered for the general size.
+
+    ``times`` counts how often its line asked. ``verdict`` says at which sizes, of those with the
+    other answer, a second trace gave the same results; only ``compile`` traces again.
+    """
 
     comparison: str
     left: Size
     right: Size
     answer: bool
     source: SourceLine | None
+    times: int = 1
+    verdict: str = UNVERIFIED
+
+    @property
+    def question(self) -> str:
+        """The comparison in Python's notation."""
+        sign = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+        return f"{self.left} {sign[self.comparison]} {self.right}"
 
     def __str__(self) -> str:
-        sign = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
-        text = f"{self.left} {sign[self.comparison]} {self.right} is {self.answer}"
-        return f"{text} (at {str(self.source).splitlines()[0]})" if self.source else text
+        text = f"{self.question} is {self.answer}"
+        often = "" if self.times == 1 else f", {self.times} times"
+        return f"{text} (at {str(self.source).splitlines()[0]}{often})" if self.source else text
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +104,8 @@ class Graph:
     """A traced program: typed values, ops in order of execution, constants by value.
 
     ``outputs`` holds the tensors of the result in order of its leaves; ``result`` its structure
-    with, per leaf, either the index of an output or a Python value or a size.
+    with, per leaf, either the index of an output or a Python value or a size. ``hosts`` holds the
+    Dim of each host input, an integer that a call gives beside its tensors, by name.
     """
 
     inputs: tuple[Value, ...]
@@ -100,11 +113,12 @@ class Graph:
     outputs: tuple[Value, ...]
     constants: dict[Value, Constant]
     dims: tuple[Dim, ...] = ()
+    hosts: Mapping[str, Dim] = field(default_factory=dict)
     assumptions: tuple[Assumption, ...] = ()
     notes: tuple[str, ...] = ()
     result: Tree = LEAF
     leaves: tuple[Any, ...] = (0,)
-    known: tuple[Recipe, ...] = field(default=(), repr=False)
+    program: Program = field(default=Program(), repr=False)
 
     def __str__(self) -> str:
         return table(self)
@@ -113,13 +127,14 @@ class Graph:
         """Return every attribute and edge, without module paths and source lines."""
         number = {v: i for i, v in enumerate(self.values())}
         lines = [f"%{number[v]} = input {v.name} {v.spec}" for v in self.inputs]
+        lines += [f"host input {name} {dim}" for name, dim in self.hosts.items()]
         lines += [f"%{number[v]} = constant {v.spec} {c.key}" for v, c in self.constants.items()]
         for node in self.nodes:
             left = ", ".join(f"%{number[v]} {v.spec}" for v in node.outputs)
             lines.append(f"{left} = {node.op!r} {[number[v] for v in node.inputs]}")
         lines.append(f"return {[number[v] for v in self.outputs]} {self.leaves}")
-        lines += [f"dim {d} {d.min} {d.opt} {d.max}" for d in self.dims]
-        lines += [f"assume {a.left} {a.comparison} {a.right}: {a.answer}" for a in self.assumptions]
+        lines += [f"dim {d} {d.profiles}" for d in self.dims]
+        lines += [f"assume {a.question} is {a.answer}: {a.verdict}" for a in self.assumptions]
         return "\n".join(lines)
 
     def hash(self) -> str:
@@ -130,6 +145,10 @@ class Graph:
             digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
             digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
+
+    def integers(self) -> list[Given]:
+        """Return the integers that a call gives: the inputs' sizes, then the host inputs."""
+        return integers_of(((v.name, v.spec.shape) for v in self.inputs), self.hosts)
 
     def values(self) -> Iterable[Value]:
         """Yield inputs, constants and results in order of definition."""
@@ -173,13 +192,45 @@ class Graph:
     def live(self) -> Graph:
         """Return the graph without nodes and constants that no output needs."""
         needed = set(self.outputs)
+        used = {s for leaf in self.leaves for s in names_in(leaf)}
         nodes: list[Node] = []
         for node in reversed(self.nodes):
-            if needed.intersection(node.outputs):
+            gives = hasattr(node.op, "bind_sizes") and used & set(names_in(vars(node.op)))
+            if gives or needed.intersection(node.outputs):
                 nodes.append(node)
                 needed.update(node.inputs)
+                used.update(names_in(vars(node.op)))
         constants = {v: c for v, c in self.constants.items() if v in needed}
-        return replace(self, nodes=tuple(reversed(nodes)), constants=constants)
+        program = self.program.pruned(_slots(constants.values()))
+        return replace(self, nodes=tuple(reversed(nodes)), constants=constants, program=program)
+
+    def recompute(self, state: Mapping[str, torch.Tensor]) -> dict[Value, torch.Tensor]:
+        """Return what each constant is where the module's ``state_dict`` is another.
+
+        Raises:
+            InputError: A key is missing or unexpected, or a tensor has another shape or dtype.
+            TraceError: ``forward`` branched on a value that is another one with this state.
+        """
+        found = self.program.run(state, _slots(self.constants.values()))
+        return {
+            value: constant.tensor if constant.slot is None else found[constant.slot]
+            for value, constant in self.constants.items()
+        }
+
+
+def _slots(constants: Iterable[Constant]) -> list[Slot]:
+    return [constant.slot for constant in constants if constant.slot is not None]
+
+
+def names_in(field: Any) -> Iterable[str]:
+    """Yield the names of the sizes in an op's field."""
+    if isinstance(field, Expr):
+        yield from (s.name for s in symbols(field))
+    elif isinstance(field, dict):
+        yield from names_in(tuple(field.values()))
+    elif isinstance(field, tuple):
+        for item in field:
+            yield from names_in(item)
 
 
 def as_tuple(specs: Any) -> tuple[Any, ...]:
@@ -191,6 +242,7 @@ def table(graph: Graph) -> str:
     """Write a graph as a table: op, module path, shapes and dtype, one row per node."""
     rows = [("", "op", "module", "output", "inputs")]
     rows += [(f"%{v.name}", "input", "", str(v.spec), "") for v in graph.inputs]
+    rows += [(name, "host input", "", str(dim), "") for name, dim in graph.hosts.items()]
     for node in graph.nodes:
         left = ", ".join(f"%{v.name}" for v in node.outputs)
         specs = ", ".join(str(v.spec) for v in node.outputs)
@@ -203,7 +255,7 @@ def table(graph: Graph) -> str:
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
     lines.insert(1, "  ".join("-" * w for w in widths))
     lines.append(f"return {', '.join(map(repr, graph.outputs))}")
-    lines += [f"assumes {a}" for a in graph.assumptions]
+    lines += [f"assumes {a}: {a.verdict}" for a in graph.assumptions]
     lines += [f"note: {note}" for note in graph.notes]
     return "\n".join(line.rstrip() for line in lines)
 

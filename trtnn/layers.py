@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 
 from trtnn._trt import TensorRT
-from trtnn.dims import Size, product
+from trtnn.dims import Size, bounds, product
 from trtnn.op import broadcast
 
 
@@ -67,6 +67,9 @@ class Layers:
         raise NotImplementedError
 
     def size_vector(self, sizes: Sequence[Size]) -> Any:
+        raise NotImplementedError
+
+    def size_tensor(self, size: Size) -> ITensor:
         raise NotImplementedError
 
     def done(
@@ -144,8 +147,6 @@ class Layers:
 
     def reduce(self, x: Operand, kind: str, axes: Sequence[int], keep_dims: bool) -> ITensor:
         x = self.tensor(x)
-        if not axes:
-            return self.identity(x)
         operation = getattr(self.library.trt.ReduceOperation, kind)
         layer = self.network.add_reduce(x.handle, operation, bits(axes), keep_dims)
         shape = [1 if i in axes else s for i, s in enumerate(x.shape) if keep_dims or i not in axes]
@@ -153,6 +154,9 @@ class Layers:
 
     def softmax(self, x: Operand, axis: int) -> ITensor:
         x = self.tensor(x)
+        if x.rank < 2:  # 8.6.0: "at least 2 dimensions are required for input"
+            row = self.shuffle(x, shape=(1, product(x.shape)))
+            return self.shuffle(self.softmax(row, 1), shape=x.shape)
         layer = self.network.add_softmax(x.handle)
         if layer is not None:
             layer.axes = bits((axis,))
@@ -191,6 +195,8 @@ class Layers:
                 if static is not None:
                     layer.reshape_dims = static
                 else:
+                    # A size that is 0 at run time means 0 here, not "as in the input".
+                    layer.zero_is_placeholder = False
                     layer.set_input(1, self.size_vector(result))
             if second is not None:
                 layer.second_transpose = tuple(second)
@@ -239,6 +245,14 @@ class Layers:
             layer.axis = axis
         return self.done(layer, x.dtype, i.shape, None)
 
+    def gather_nd(self, x: Operand, indices: Operand) -> ITensor:
+        """Take what each row of ``indices`` names in the leading dims of ``x``."""
+        x, i = self.tensor(x), self.tensor(indices)
+        layer = self.network.add_gather_v2(x.handle, i.handle, self.library.trt.GatherMode.ND)
+        depth = i.shape[-1]
+        assert isinstance(depth, int)
+        return self.done(layer, x.dtype, (*i.shape[:-1], *x.shape[depth:]), None)
+
     def concat(self, tensors: Sequence[Operand], axis: int) -> ITensor:
         parts = [self.tensor(t) for t in tensors]
         layer = self.network.add_concatenation([p.handle for p in parts])
@@ -250,9 +264,33 @@ class Layers:
         shape = (*parts[0].shape[:axis], total, *parts[0].shape[axis + 1 :])
         return self.done(layer, parts[0].dtype, shape, None)
 
+    def topk(self, x: Operand, largest: bool, count: Size, axis: int) -> tuple[ITensor, ITensor]:
+        """Return the first ``count`` entries along an axis in order, and their int64 indices."""
+        x = self.tensor(x)
+        trt = self.library.trt
+        kind = trt.TopKOperation.MAX if largest else trt.TopKOperation.MIN
+        first = count if isinstance(count, int) else 1
+        layer = self.network.add_topk(x.handle, kind, first, bits((axis,)))
+        if layer is not None and not isinstance(count, int):
+            scalar = self.cast(self.size_tensor(count), torch.int32)
+            layer.set_input(1, scalar.handle)
+        shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+        values = self.done(layer, x.dtype, shape, x.dtype)
+        indices = ITensor(layer.get_output(1), torch.int32, shape)
+        return values, self.cast(indices, torch.int64)
+
+    def cumulative(self, x: Operand, axis: int) -> ITensor:
+        """Sum up along an axis."""
+        x = self.tensor(x)
+        where = self.tensor(Handle(torch.tensor(axis, dtype=torch.int32)))
+        kind = self.library.trt.CumulativeOperation.SUM
+        layer = self.network.add_cumulative(x.handle, where.handle, kind, False, False)
+        return self.done(layer, x.dtype, x.shape, x.dtype)
+
     def nonzero(self, x: Operand, count: Size) -> ITensor:
         """Return the indices of entries that are not zero, (count, rank), as int64."""
-        x = self.tensor(x)
+        # 8.6.0 cannot build what follows a NonZero of an input ("recolorMyelin..."), but of a copy.
+        x = self.identity(x)
         found = self.done(self.network.add_non_zero(x.handle), torch.int32, (x.rank, count), None)
         return self.cast(self.shuffle(found, first=(1, 0)), torch.int64)
 
@@ -273,4 +311,7 @@ def placeholders(shape: tuple[Size, ...], given: tuple[Size, ...]) -> tuple[int,
         s if isinstance(s, int) else 0 if i < len(given) and given[i] == s else -1
         for i, s in enumerate(shape)
     ]
-    return tuple(result) if result.count(-1) <= 1 and product(shape) != 0 else None
+    others = [size for size, given_as in zip(shape, result, strict=True) if given_as != -1]
+    # TensorRT cannot compute a -1 beside a size that is 0 at run time.
+    sure = len(others) == len(shape) or bounds(product(others))[0] > 0
+    return tuple(result) if result.count(-1) <= 1 and sure else None

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 
 from trtnn._trt import TensorRT
-from trtnn.dims import Expr, Size, bounds, evaluate, fold, symbols
+from trtnn.dims import Dim, Expr, Size, bounds
 from trtnn.errors import BuildError, GraphError, UnsupportedError
+from trtnn.expressions import fold
 from trtnn.graph import Graph, Node, Value, as_tuple
 from trtnn.layers import Handle, ITensor, Operand
+from trtnn.solutions import Given, Solution, solve
 from trtnn.windows import Windows
 
 __all__ = ["ITensor", "Net", "lower"]
@@ -34,7 +36,8 @@ class Net(Windows):
         self.arrays: dict[tuple[Any, ...], Any] = {}
         self.constants: dict[tuple[Any, ...], ITensor] = {}
         self.sizes: dict[Any, ITensor] = {}
-        self.sources: dict[str, tuple[ITensor, int, Size]] = {}
+        self.sources: dict[str, tuple[ITensor | None, Given, Solution]] = {}
+        self.hosts: dict[str, Any] = {}
 
     # Constants ------------------------------------------------------------------------------
 
@@ -46,10 +49,14 @@ class Net(Windows):
             return operand if rank == operand.rank else self.shuffle(operand, shape=padded)
         tensor = operand.tensor
         key = (*_identity(tensor), rank)
+        if key not in self.constants and tensor.numel() == 0:
+            # A constant holds one entry at least: none of it is taken.
+            one = self.tensor(Handle(torch.zeros((1,) * rank, dtype=tensor.dtype)))
+            self.constants[key] = self.slice(one, (0,) * rank, padded, (0,) * rank)
         if key not in self.constants:
             handle = self.weights(operand)
             layer = self.network.add_constant(padded, handle)
-            self.constants[key] = self.done(layer, tensor.dtype, padded, None)
+            self.constants[key] = ITensor(self._named(layer), tensor.dtype, padded)
         return self.constants[key]
 
     def weights(self, handle: Handle) -> Any:
@@ -89,6 +96,19 @@ class Net(Windows):
         if key not in self.constants:
             self.constants[key] = self.tensor(Handle(tensor), like.rank)
         return self.constants[key]
+
+    def kind(self, dtype: torch.dtype) -> Any:
+        """Return TensorRT's DataType of a torch dtype.
+
+        Raises:
+            UnsupportedError: This TensorRT has none.
+        """
+        name = str(dtype).removeprefix("torch.")
+        if not self.target.has_dtype(name):
+            raise UnsupportedError(
+                f"TensorRT {self.target.version} has no {name}", where=self._where()
+            )
+        return super().kind(dtype)
 
     # Sizes ----------------------------------------------------------------------------------
 
@@ -137,17 +157,31 @@ class Net(Windows):
     def _symbol(self, symbol: Any) -> ITensor:
         if symbol.name not in self.sources:
             raise GraphError(f"no input or output gives the size {symbol.name}")
-        tensor, axis, size = self.sources[symbol.name]
+        tensor, given, solution = self.sources[symbol.name]
+        if tensor is None or given.axis is None:
+            return self._host_input(given.name)
         shape = self.done(
             self.network.add_shape(tensor.handle), self.index_dtype, (tensor.rank,), None
         )
-        part = self.slice(shape, (axis,), (1,), (1,))
-        zero, one = (evaluate(size, {symbol.name: n}) for n in (0, 1))
-        if zero:
-            part = self.elementwise(part, self._size(zero), "SUB")
-        return (
-            part if one - zero == 1 else self.elementwise(part, self._size(one - zero), "FLOOR_DIV")
-        )
+        part = self.slice(shape, (given.axis,), (1,), (1,))
+        if solution.rest != 0:
+            part = self.elementwise(part, self._size(solution.rest), "SUB")
+        if solution.slope != 1:
+            part = self.elementwise(part, self._size(solution.slope), "FLOOR_DIV")
+        return part
+
+    def _host_input(self, name: str) -> ITensor:
+        """Add a host input, now that something needs it: TensorRT drops one without a use."""
+        handle = self.network.add_input(name, self.kind(self.index_dtype), (1,))
+        if handle is None:
+            raise BuildError(f"TensorRT refused input {name}: {self.library.log.take()}")
+        self.hosts[name] = handle
+        return ITensor(handle, self.index_dtype, (1,))
+
+    def shape_inputs(self) -> dict[str, Dim]:
+        """Return the Dims of the host inputs whose values shapes need, by name."""
+        dims = self.graph.hosts
+        return {name: dims[name] for name, x in self.hosts.items() if x.is_shape_tensor}
 
     def size_vector(self, sizes: Sequence[Size]) -> Any:
         """Return the TensorRT tensor of several sizes, shared by equal ones."""
@@ -200,18 +234,29 @@ class Net(Windows):
     def done(
         self, layer: Any, dtype: torch.dtype, shape: Sequence[Size], computes: torch.dtype | None
     ) -> ITensor:
-        """Check, name and type a new layer, and return its output."""
+        """Check, name and type a new layer, and return its output.
+
+        Args:
+            computes: The type that it computes in; None for one that only moves entries.
+        """
+        output = self._named(layer)
+        if self.half and not self.target.strongly_typed:
+            # Seen on 8.6.0: beside half values, a float32 tensor that only moves travels as half.
+            kind = dtype if computes is None and dtype is torch.float32 else computes
+            if kind is not None and kind.is_floating_point:
+                name = str(kind).removeprefix("torch.")
+                self.library.constrain(layer, name, output=dtype == kind)
+        return ITensor(output, dtype, tuple(shape))
+
+    def _named(self, layer: Any) -> Any:
+        """Check and name a new layer, and return its output."""
         if layer is None:
             lines = self.library.log.take()
             raise BuildError(
                 f"TensorRT refused a layer of {self._label()}: {lines}", where=self._where()
             )
         layer.name = self._name()
-        constrained = self.half and not self.target.strongly_typed
-        if constrained and computes is not None and computes.is_floating_point:
-            name = str(computes).removeprefix("torch.")
-            self.library.constrain(layer, name, output=dtype == computes)
-        return ITensor(layer.get_output(0), dtype, tuple(shape))
+        return layer.get_output(0)
 
     def _label(self) -> str:
         return self.node.label if self.node is not None else "sizes"
@@ -247,8 +292,12 @@ def lower(graph: Graph, library: TensorRT, network: Any) -> Net:
     tensors: dict[Value, Operand] = {
         value: Handle(constant.tensor) for value, constant in graph.constants.items()
     }
-    for value in graph.inputs:
-        tensors[value] = _add_input(net, value)
+    inputs = {value.name: _add_input(net, value) for value in graph.inputs}
+    tensors.update(zip(graph.inputs, inputs.values(), strict=True))
+    integers = graph.integers()
+    for solution in solve(integers):
+        given = integers[solution.index]
+        net.sources[solution.symbol.name] = (inputs.get(given.name), given, solution)
     for node in graph.nodes:
         net.node = node
         results = as_tuple(node.op.lower(net, *(tensors[v] for v in node.inputs)))
@@ -256,7 +305,8 @@ def lower(graph: Graph, library: TensorRT, network: Any) -> Net:
             tensors[value] = _check(net, node, value, net.tensor(result))
             for axis, size in enumerate(value.spec.shape):
                 if isinstance(size, Expr) and size.sym.is_Symbol:
-                    net.sources.setdefault(size.sym.name, (tensors[value], axis, size))  # type: ignore[arg-type]
+                    source = tensors[value], Given(value.name, axis, size), Solution(size.sym, 0)
+                    net.sources.setdefault(size.sym.name, source)  # type: ignore[arg-type]
     net.node = None
     for index, value in enumerate(graph.outputs):
         _mark_output(net, index, net.tensor(tensors[value]))
@@ -272,25 +322,28 @@ def _add_input(net: Net, value: Value) -> ITensor:
     handle = net.network.add_input(value.name, net.kind(spec.dtype), dims)
     if handle is None:
         raise BuildError(f"TensorRT refused input {value.name}: {net.library.log.take()}")
-    tensor = ITensor(handle, spec.dtype, spec.shape)
     for axis, size in enumerate(spec.shape):
         if isinstance(size, Expr):
             # Without names, TensorRT branches on whether two batches are equal.
             handle.set_dimension_name(axis, str(size))
-            found = symbols(size)
-            plain = bool(size.sym.is_Symbol)
-            if len(found) == 1 and (plain or found[0].name not in net.sources):
-                net.sources[found[0].name] = (tensor, axis, size)
-    return tensor
+    return ITensor(handle, spec.dtype, spec.shape)
 
 
 def _check(net: Net, node: Node, value: Value, result: ITensor) -> ITensor:
     """Compare what the lowering made with what the graph says."""
     spec = value.spec
-    shape = tuple(result.handle.shape)
-    fits = len(shape) == spec.rank and all(
-        given == -1 or not isinstance(size, int) or given == size
-        for given, size in zip(shape, spec.shape, strict=True)
+    shape: tuple[int, ...] | None
+    try:
+        shape = tuple(result.handle.shape)
+    except ValueError:  # TensorRT cannot infer it: its Dims have a negative length
+        shape = None
+    fits = (
+        shape is not None
+        and len(shape) == spec.rank
+        and all(
+            given == -1 or not isinstance(size, int) or given == size
+            for given, size in zip(shape, spec.shape, strict=True)
+        )
     )
     if not fits or result.dtype != spec.dtype:
         lines = net.library.log.take()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 import torch
 
-from trtnn.dims import Expr, Size, evaluate
+from trtnn.dims import Box, Expr, Size, decide, evaluate, symbols
 from trtnn.errors import DTypeError, ShapeError
 
 if TYPE_CHECKING:
@@ -79,6 +79,13 @@ def has_sizes(value: Any) -> bool:
     if isinstance(value, tuple):
         return any(has_sizes(v) for v in value)
     return isinstance(value, Expr)
+
+
+def sizes_in(value: Any) -> list[Size]:
+    """Return the symbolic sizes in a field."""
+    if isinstance(value, tuple):
+        return [size for item in value for size in sizes_in(item)]
+    return [value] if isinstance(value, Expr) else []
 
 
 def replace_sizes(value: Any, bindings: Mapping[str, int]) -> Any:
@@ -223,6 +230,25 @@ def require_same_dtype(function: str, *specs: Spec) -> None:
         )
 
 
+def unmet(
+    found: tuple[Box, ...], message: str, *, sizes: tuple[Size, ...], hint: str | None = None
+) -> ShapeError:
+    """Return the error for a requirement that ``dims.failures`` found not to hold everywhere.
+
+    What neither ranges prove nor an example refutes is taken to hold: PyTorch's rule, which the
+    engine checks as well, then decides at each call.
+    """
+    named = {s.name: s for size in sizes for s in symbols(size)}
+    box = found[0]
+    if any((named[name].low, named[name].high) != ends for name, ends in box.items()):
+        spans = (f"{n} = {a}" + (f" to {b}" if a < b else "") for n, (a, b) in box.items())
+        message += f", where {' and '.join(spans)}"
+        if hint is None and len(box) == len(found) == 1:
+            ((name, (low, high)),) = box.items()
+            hint = f'declare Dim("{name}", min={high + 1}, ...)' if low == named[name].low else None
+    return ShapeError(message, sizes=sizes, hint=hint)
+
+
 def broadcast(function: str, *shapes: tuple[Size, ...]) -> tuple[Size, ...]:
     """Return the shape that the shapes broadcast to, by PyTorch's rule.
 
@@ -237,11 +263,24 @@ def broadcast(function: str, *shapes: tuple[Size, ...]) -> tuple[Size, ...]:
         if len(others) > 1:
             raise ShapeError(
                 f"{function}: {' and '.join(_text(s) for s in shapes)} do not broadcast: "
-                f"sizes {others[0]} and {others[1]} at dim {axis} are not shown to be equal",
-                hint="give both dims the same Dim, or reshape one side",
+                f"sizes {unequal(*others[:2])} at dim {axis}",
+                hint="declare one Dim for both, or reshape one side"
+                if has_sizes((others[0],)) and has_sizes((others[1],))
+                else "reshape one side",
+                sizes=(others[0], others[1]),
             )
         result.append(others[0] if others else 1)
     return tuple(result)
+
+
+def unequal(left: Size, right: Size) -> str:
+    """Say that two sizes differ, or that nothing shows them to be equal.
+
+    >>> unequal(4, 5)
+    '4 and 5 differ'
+    """
+    differ = decide("eq", left, right) is False
+    return f"{left} and {right} {'differ' if differ else 'are not shown to be equal'}"
 
 
 def _text(shape: tuple[Size, ...]) -> str:

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from trtnn import calls, mutation
-from trtnn.dims import Size, bounds, decide
-from trtnn.errors import TraceError, UnsupportedError
-from trtnn.graph import Assumption, Constant, Node, Origin, Recipe, Value, as_tuple
-from trtnn.op import TABLE, Op, Spec, has_sizes, spec_of
-from trtnn.source import find_user_line
+from trtnn.dims import Dim, Size, bounds, decide
+from trtnn.errors import TraceError, TrtnnError, UnsupportedError
+from trtnn.graph import Assumption, Constant, Node, Origin, Value, as_tuple
+from trtnn.known import KnownValues, State, random_error, view_of
+from trtnn.op import TABLE, Op, Spec, bind, has_sizes, spec_of
+from trtnn.origins import origins
+from trtnn.program import Slot, change, storage_of
+from trtnn.source import SourceLine, find_user_line
 from trtnn.tensor import Tensor, tensors_in
+
+
+class Carried(TrtnnError):
+    """An error of ours on its way through PyTorch, which takes a TypeError for an answer."""
+
+    def __init__(self, error: TrtnnError) -> None:
+        super().__init__(error.message, hint=error.hint, where=error.where, search=False)
+        self.error = error
 
 
 class Recorder:
@@ -23,42 +35,48 @@ class Recorder:
     Args:
         device: What symbolic tensors say their device is.
         home: The device that real tensors live on while tracing.
-        keys: ``state_dict`` key by identity of a parameter or buffer.
+        states: The module's parameters and buffers.
     """
 
     def __init__(
-        self, device: torch.device, home: torch.device, keys: dict[int, tuple[str, torch.Tensor]]
+        self, device: torch.device, home: torch.device, states: Sequence[State] = ()
     ) -> None:
-        self.device, self.home, self.keys = device, home, keys
+        self.device, self.home = device, home
         self.nodes: list[Node] = []
+        self.makers: dict[Value, Node] = {}
+        self.inputs: tuple[Value, ...] = ()
+        self.hosts: dict[str, Dim] = {}
         self.constants: dict[Value, Constant] = {}
         self.interned: dict[tuple[Any, ...], tuple[Value, torch.Tensor]] = {}
-        self.assumptions: list[Assumption] = []
-        self.notes: list[str] = []
-        self.known: list[Recipe] = []
-        self.scopes: list[tuple[str, str, int]] = [("", "", 0)]
+        self.assumptions: Counter[Assumption] = Counter()
+        self.notes: dict[str, None] = {}
+        self.scopes: list[tuple[str, str, int, Any]] = [("", "", 0, None)]
         self.scope = ""
         self.thread = threading.get_ident()
-        self.autocast = _autocast_state()
-        self.protected = {t.untyped_storage().data_ptr(): key for key, t in keys.values()}
+        self.known = KnownValues(self, states)
+        self.autocast: SourceLine | None = None
+        self.failure: TrtnnError | None = None
         self.closed = False
 
     # Values ---------------------------------------------------------------------------------
 
     def input(self, name: str, spec: Spec) -> Tensor:
         """Return the symbolic tensor of a graph input."""
-        return Tensor(spec, self, value=Value(name, spec))
+        value = Value(name, spec)
+        self.inputs = (*self.inputs, value)
+        return Tensor(spec, self, value=value)
 
-    def constant(self, tensor: torch.Tensor, recipe: Recipe | None = None) -> Value:
+    def constant(self, tensor: torch.Tensor, slot: Slot | None = None) -> Value:
         """Return the value of a real tensor: one per storage, view and dtype."""
-        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.numel() == 0)
+        key = view_of(tensor)
         if key in self.interned:
             return self.interned[key][0]
-        name = self.keys.get(id(tensor), (None,))[0]
+        name, slot = self.known.named.get(key, (None, slot))
         spec = Spec(tuple(tensor.shape), tensor.dtype)
         value = Value(f"c{len(self.constants)}", spec)
-        self.constants[value] = Constant(tensor.detach(), name, recipe)
+        self.constants[value] = Constant(tensor.detach(), name, slot)
         self.interned[key] = (value, tensor)
+        self.known.entered.setdefault(storage_of(tensor), []).append((value, key))
         return value
 
     def value_of(self, operand: Any) -> Value:
@@ -66,22 +84,22 @@ class Recorder:
         if not isinstance(operand, torch.Tensor):
             raise TraceError(f"expected a tensor, got {operand!r} of {type(operand).__name__}")
         if not isinstance(operand, Tensor):
-            if operand.device != self.home and operand.dim() > 0:
-                raise UnsupportedError(
-                    f"a tensor on {operand.device} in a model on {self.home}",
-                    hint="register it as a buffer, so that module.to(device) moves it",
-                )
             return self.constant(operand)
-        if operand._trtnn_recorder is not self:
-            raise TraceError("a symbolic tensor of another trace was used")
-        if operand._trtnn_stale:
-            raise UnsupportedError(operand._trtnn_stale)
+        self.check_fresh(operand)
         if operand._trtnn_known is not None:
-            known: Value = self.constant(operand._trtnn_known)
-            return known
+            return self.constant(operand._trtnn_known, operand._trtnn_slot)
         value: Value | None = operand._trtnn_value
         assert value is not None
         return value
+
+    def check_fresh(self, tensor: Tensor) -> None:
+        """Refuse a tensor of another trace, or one whose content is in doubt."""
+        if tensor._trtnn_recorder is not self:
+            raise TraceError("a symbolic tensor of another trace was used")
+        if tensor._trtnn_stale:
+            text, where = tensor._trtnn_stale
+            hint = "write in place before the view is taken, or not at all"
+            raise UnsupportedError(f"use of {text}", hint=hint, where=where)
 
     # Ops ------------------------------------------------------------------------------------
 
@@ -95,9 +113,11 @@ class Recorder:
         symbolic = any(isinstance(o, Tensor) and o._trtnn_known is None for o in operands)
         sizes = any(has_sizes(v) for v in vars(op).values())
         if not symbolic and not sizes:
-            with torch._C.DisableTorchFunction(), torch.no_grad():
-                results = op.reference(*(self.real(o) for o in operands))
-            return calls.each_tensor(results, self.wrap_known)
+
+            def again(*tensors: Any) -> Any:
+                return bind(op, *tensors)
+
+            return self.known.run(op.reference, tuple(operands), {}, again)
         inputs = tuple(self.value_of(o) for o in operands)
         specs = op.infer(*(v.spec for v in inputs))
         start = len(self.nodes)
@@ -105,34 +125,32 @@ class Recorder:
             Value(f"{start}" if i == 0 else f"{start}_{i}", spec)
             for i, spec in enumerate(as_tuple(specs))
         )
-        self.nodes.append(Node(op, inputs, outputs, self.origin()))
+        node = Node(op, inputs, outputs, self.origin())
+        self.nodes.append(node)
+        self.makers.update(dict.fromkeys(outputs, node))
         results = tuple(Tensor(v.spec, self, value=v) for v in outputs)
         return results if isinstance(specs, tuple) else results[0]
 
     def origin(self) -> Origin:
-        path, name, call = self.scopes[-1]
+        path, name, call, _ = self.scopes[-1]
         return Origin(path, name, call, self.scope, None, find_user_line())
 
-    def real(self, operand: Any) -> Any:
-        """Return the real tensor of a known operand."""
-        if isinstance(operand, Tensor):
-            if operand._trtnn_stale:
-                raise UnsupportedError(operand._trtnn_stale)
-            return operand._trtnn_known
-        return operand
-
-    def wrap_known(self, value: Any) -> Any:
-        """Return the results of a known call as symbolic tensors that carry their value."""
-        if isinstance(value, Tensor) or not isinstance(value, torch.Tensor):
-            return value
-        spec = Spec(tuple(value.shape), value.dtype)
-        return Tensor(spec, self, known=value.detach())
+    def close(self) -> None:
+        """End the trace: drop the tensors that only it needed."""
+        self.closed = True
+        self.interned.clear()
+        self.known.close()
 
     def _check_open(self) -> None:
         if self.closed:
             raise TraceError(
                 "a symbolic tensor was used after its trace ended",
                 hint="return it from forward instead of keeping it",
+            )
+        if threading.get_ident() != self.thread:
+            raise TraceError(
+                "a symbolic tensor was used in another thread than the one that traces",
+                hint="call the module's parts one after another",
             )
 
     # Sizes ----------------------------------------------------------------------------------
@@ -144,60 +162,96 @@ class Recorder:
             return answer
         general = _general_answer(comparison, left, right)
         if general is None:
-            low, high = bounds(left - right)
-            raise TraceError(
-                f"cannot decide {comparison}({left}, {right}): {left} is {_range(left)}, "
-                f"{right} is {_range(right)}, their difference {low} to {high}",
-                hint="narrow the Dims' ranges, or write it without a branch (torch.sym_max, "
-                "torch.where)",
+            asked = Assumption(comparison, left, right, answer=True, source=None)
+            ranges = [f"{s} is {_range(s)}" for s in (left, right) if not isinstance(s, int)]
+            raise self._explained(
+                TraceError(
+                    f"cannot decide {asked.question}: {', '.join(ranges)}",
+                    hint="narrow the Dims' ranges, or write it without a branch (torch.sym_max, "
+                    "torch.where)",
+                    sizes=(left, right),
+                )
             )
-        assumption = Assumption(comparison, left, right, general, find_user_line())
-        if assumption not in self.assumptions:
-            self.assumptions.append(assumption)
+        self.assumptions[Assumption(comparison, left, right, general, find_user_line())] += 1
         return general
 
     def integer(self, size: Size) -> int:
         """Return a static size as an int; refuse a symbolic one."""
         if isinstance(size, int):
             return size
-        raise TraceError(
-            f"int() of the symbolic size {size}, which is {_range(size)}",
-            hint="keep it symbolic (s // 2, torch.sym_int), or give a static size",
+        raise self._explained(
+            TraceError(
+                f"forward asks for a number, as int() and range() do, of the symbolic size {size}, "
+                f"which is {_range(size)}",
+                hint="keep it symbolic (s // 2, torch.sym_int), or give a static size",
+                sizes=(size,),
+            )
         )
+
+    def _explained(self, error: TrtnnError, operands: Sequence[Any] = ()) -> TrtnnError:
+        """Say where the sizes that an error names come from, unless an inner call has."""
+        error.origins = error.origins or origins(self, error.sizes, operands)
+        return error
 
     # Calls ----------------------------------------------------------------------------------
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Give a torch call its meaning."""
+        self.failure = None
+        try:
+            return self._call(function, args, kwargs)
+        except TrtnnError as error:
+            self.failure = error
+            self._explained(error, tensors_in((args, kwargs)))
+            if isinstance(error, TypeError):  # which PyTorch's operators swallow
+                raise Carried(error) from error
+            raise
+
+    def _call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._check_open()
-        if _autocast_state() != self.autocast:
-            raise UnsupportedError(
-                "torch.autocast inside forward is not taken yet",
-                hint="compile module.half(), or write the casts with .to(dtype)",
-            )
+        self._check_autocast()
         name = calls.name_of(function)
-        if name in ("to", "cuda", "cpu"):
-            args = self._named_device(name, args)
-        args, kwargs = self._on_home(args), self._on_home(kwargs)
-        tensors = tensors_in((args, kwargs))
+        if name == "data.__set__":
+            raise UnsupportedError(f"{name} in forward", hint="compute a new tensor instead")
+        if name in calls.AUTOGRAD:
+            return args[0] if name == "requires_grad_" else None
+        if name in ("cuda", "cpu"):
+            return self._moved(name, *args, **kwargs)
+        if name == "to" and len(args) > 1 and isinstance(args[1], str):
+            args = (args[0], torch.device(args[1]), *args[2:])
+        args, kwargs = self._on_home(args), dict(self._on_home(kwargs))
         if function in calls.INFORMATION:
             with torch._C.DisableTorchFunctionSubclass():
                 return function(*args, **kwargs)
-        self._protect(function, name, args, kwargs)
-        symbolic = any(isinstance(t, Tensor) and t._trtnn_known is None for t in tensors)
+        if name in calls.RANDOM:
+            raise random_error(name)
+        if name == "__deepcopy__":
+            return self._call(torch.Tensor.clone, args[:1], {})
+        tensors = tensors_in((args, kwargs))
+        symbolic = [t for t in tensors if isinstance(t, Tensor) and t._trtnn_known is None]
+        if name in calls.ANSWERED or name in calls.ADDRESSES:
+            return _ask(name, self.known.adopt(args[0]))
+        if symbolic and name in calls.ASKS_VALUE:
+            return _ask(name, args[0] if isinstance(args[0], Tensor) else symbolic[0])
         if not symbolic and not calls.has_symbolic_sizes((args, kwargs)):
-            return self._call_known(function, name, args, kwargs)
-        if name in calls.ASKS_VALUE:
-            return _ask(function, name, args, kwargs)
-        if kwargs.get("out") is not None:
+            return self.known.run(function, args, kwargs, TABLE.get(function))
+        if kwargs.pop("out", None) is not None:
             raise UnsupportedError(f"{name}(out=...) in forward", hint="use the returned tensor")
         if calls.is_mutating(function):
             return mutation.write(self, function, args, kwargs)
         return self._apply(function, name, args, kwargs)
 
+    def _check_autocast(self) -> None:
+        if _autocast_is_on():
+            raise UnsupportedError(
+                "torch.autocast inside forward is not taken yet",
+                hint="compile module.half(), or write the casts with .to(dtype)",
+                where=self.autocast,
+            )
+
     def _apply(self, function: Any, name: str, args: Any, kwargs: Any) -> Any:
         meaning = TABLE.get(function)
-        if meaning is None and name in ("data.__get__", "requires_grad_", "detach"):
+        if meaning is None and name in ("data.__get__", "detach"):
             return args[0]
         if meaning is None:
             if name.startswith("sym_") or function is torch.broadcast_shapes:
@@ -206,17 +260,26 @@ class Recorder:
                 f"{_full_name(function)} has no lowering yet",
                 hint="write it with other torch functions",
             )
+        args, kwargs = change((args, kwargs), torch.Tensor, self.known.adopt)
         outer, self.scope = self.scope, self.scope or name
         try:
-            result = meaning(*args, **kwargs)
+            result = self._meaning(meaning, name, args, kwargs)
         finally:
             self.scope = outer
-        result = calls.each_tensor(result, self.wrap_known)
-        if args and isinstance(args[0], Tensor):
-            if calls.asks_in_place(meaning, args, kwargs):
-                return mutation.assign(self, args[0], result)
-            result = mutation.link(self, function, args[0], result)
-        return result
+        if calls.asks_in_place(meaning, args, kwargs):
+            return mutation.assign(self, calls.first_operand(meaning, args, kwargs), result)
+        result = change(result, torch.Tensor, self.known.own)
+        return mutation.link(self, function, (args, kwargs), result)
+
+    def _meaning(self, meaning: Any, name: str, args: Any, kwargs: Any) -> Any:
+        try:
+            if kwargs:
+                kwargs = calls.torch_names(meaning, kwargs)
+            return meaning(*args, **kwargs)
+        except TypeError as error:
+            if isinstance(error, TrtnnError) or calls.accepts(meaning, args, kwargs):
+                raise
+            raise UnsupportedError(f"{name}: {error}") from error
 
     def _on_home(self, value: Any) -> Any:
         """Replace the compilation's device by the parameters' own in the arguments of a call."""
@@ -229,14 +292,12 @@ class Recorder:
             return {k: self._device(v) if k == "device" else v for k, v in value.items()}
         return self._device(value) if isinstance(value, torch.device) else value
 
-    def _named_device(self, name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the arguments of ``to``, ``cuda`` and ``cpu`` with the device as an object."""
-        if name == "to":
-            given = torch.device(args[1]) if len(args) > 1 and isinstance(args[1], str) else None
-            return args if given is None else (args[0], given, *args[2:])
-        device = args[1] if len(args) > 1 else name
-        self._device(f"cuda:{device}" if isinstance(device, int) else device)
-        return args[:1]
+    def _moved(self, name: str, tensor: Any, device: Any = None, *_: Any, **__: Any) -> Any:
+        """Give ``cuda`` and ``cpu`` their meaning: the tensor is there, or it is an error."""
+        if name == "cpu" and self.device.type != "cpu":
+            raise UnsupportedError(f"device cpu in a model compiled for {self.device}")
+        self._device(f"cuda:{device}" if isinstance(device, int) else device or name)
+        return tensor
 
     def _device(self, value: Any) -> Any:
         if value is None:
@@ -247,94 +308,29 @@ class Recorder:
             return self.home
         raise UnsupportedError(f"device {device} in a model compiled for {self.device}")
 
-    def _protect(self, function: Any, name: str, args: Any, kwargs: Any) -> None:
-        """Refuse, before it runs, a call that writes to a parameter or buffer, or draws numbers."""
-        if name in calls.RANDOM:
-            raise TraceError(
-                f"{name} in forward draws random numbers, which a graph would freeze",
-                hint="draw them outside and give them as an input",
-            )
-        targets = tensors_in(kwargs.get("out"))
-        if args and (calls.is_mutating(function) or kwargs.get("inplace")):
-            targets += tensors_in(args[0])
-        for target in targets:
-            real = target._trtnn_known if isinstance(target, Tensor) else target
-            if real is None:
-                continue
-            key = self.protected.get(real.untyped_storage().data_ptr())
-            owned = isinstance(target, Tensor)
-            if key is not None or not owned:
-                what = f"the parameter or buffer {key!r}" if key else "a real tensor"
-                raise TraceError(
-                    f"{name} in forward writes to {what}",
-                    hint="compute a new tensor instead; a compiled model has no state",
-                )
-
-    def _call_known(self, function: Any, name: str, args: Any, kwargs: Any) -> Any:
-        """Run a call on known values at once; remember it as a recipe."""
-        wrapped = {id(t._trtnn_known): t for t in tensors_in((args, kwargs)) if type(t) is Tensor}
-        if calls.is_mutating(function):
-            self._unshare(wrapped)
-        real_args, real_kwargs = (
-            calls.map_tensors(args, self.real),
-            calls.map_tensors(kwargs, self.real),
-        )
-        with torch._C.DisableTorchFunction(), torch.no_grad():
-            result = function(*real_args, **real_kwargs)
-        self.known.append(Recipe(function, (real_args, tuple(real_kwargs.items()))))
-
-        def wrap(value: Any) -> Any:
-            if isinstance(value, torch.Tensor) and id(value) in wrapped:
-                return wrapped[id(value)]
-            if any(value is t for t in tensors_in((real_args, real_kwargs))):
-                return value
-            return self.wrap_known(value)
-
-        return calls.each_tensor(result, wrap)
-
-    def _unshare(self, wrapped: dict[int, Tensor]) -> None:
-        """Give constants that share memory with a value about to change their own copy."""
-        pointers = {
-            t._trtnn_known.untyped_storage().data_ptr()
-            for t in wrapped.values()
-            if t._trtnn_known is not None
-        }
-        for value, constant in list(self.constants.items()):
-            if constant.tensor.untyped_storage().data_ptr() in pointers:
-                copy = Constant(constant.tensor.clone(), constant.key, constant.recipe)
-                self.constants[value] = copy
-        self.interned = {
-            key: entry
-            for key, entry in self.interned.items()
-            if entry[1].untyped_storage().data_ptr() not in pointers
-        }
-
     def dispatch(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Answer what slipped past ``__torch_function__``: views by their torch name, or refuse."""
         name = str(function).removeprefix("aten.").split(".")[0]
         same = {"detach": torch.Tensor.detach, "alias": torch.Tensor.detach}
         target = same.get(name) or getattr(torch.Tensor, name, None)
-        known = all(
-            t._trtnn_known is not None for t in tensors_in((args, kwargs)) if isinstance(t, Tensor)
-        )
-        if known:
-            return self._call_known(function, name, args, kwargs)
+        tensors = [t for t in tensors_in((args, kwargs)) if isinstance(t, Tensor)]
+        if all(t._trtnn_known is not None for t in tensors):
+            return self.known.run(function, args, kwargs, None)
         if target in calls.VIEWS and TABLE.get(target) is not None:
             return self._fresh(self._apply(target, name, args, kwargs), args[0])
-        raise UnsupportedError(
+        self.failure = UnsupportedError(
             f"{function} reached a symbolic tensor below torch functions",
             hint="torch.jit.script and custom C++ ops cannot be traced; call plain functions",
         )
+        raise self.failure
 
     def _fresh(self, result: Any, operand: Tensor) -> Any:
         """PyTorch's dispatcher wants a new object, never the operand itself."""
-        if result is operand:
-            return Tensor(operand._trtnn_spec, self, operand._trtnn_value, operand._trtnn_known)
-        return result
+        return mutation.same_memory(self, operand) if result is operand else result
 
 
-def _autocast_state() -> tuple[bool, ...]:
-    return (torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda"))
+def _autocast_is_on() -> bool:
+    return torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
 
 
 def _general_answer(comparison: str, left: Size, right: Size) -> bool | None:
@@ -352,20 +348,25 @@ def _range(size: Size) -> str:
     return f"{low} to {high}" if low != high else str(low)
 
 
-def _ask(function: Any, name: str, args: Any, kwargs: Any) -> Any:
-    tensor = args[0]
+def _ask(name: str, tensor: Tensor) -> Any:
+    """Answer a question about a tensor that needs no value, or refuse it."""
     shape = spec_of(tensor).shape
     if name == "is_contiguous":
         return True
+    if name in ("__repr__", "__format__"):
+        return Tensor.__repr__(tensor)
     if name in ("__len__", "__iter__", "__reversed__"):
         if not shape:
             raise TraceError(f"{name} of a scalar tensor")
         if name == "__len__":
             return tensor._trtnn_recorder.integer(shape[0])
-        parts = TABLE[torch.Tensor.unbind](tensor, 0)
+        parts = tensor.unbind(0)
         return iter(parts if name == "__iter__" else parts[::-1])
-    if name in ("__repr__", "__format__"):
-        return Tensor.__repr__(tensor)
+    if name in calls.ADDRESSES:
+        raise TraceError(
+            f"{name} of {tensor!r}: a tensor of a graph has no memory of its own",
+            hint="branch on shapes, dtypes or options instead",
+        )
     raise TraceError(
         f"{name} of {tensor!r}: its value is not known while tracing",
         hint="use torch.where instead of a branch on data; sizes and parameters may be asked",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
@@ -13,32 +13,55 @@ import torch
 from trtnn.dims import Dim, Expr, Size, symbols
 from trtnn.errors import InputError, ShapeError
 from trtnn.op import Spec
+from trtnn.profiles import count_profiles
+from trtnn.solutions import integers_of, solve
 from trtnn.tree import Tree, flatten, paths, unflatten
+
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @dataclass(frozen=True)
 class Input:
-    """The declaration of one tensor argument.
+    """The declaration of one argument: a tensor, or with ``host`` an integer.
 
     Args:
         shape: Per dim an int, a Dim, an expression of Dims (``2 * batch``), or a
-            ``(min, opt, max)`` tuple, which stands for a Dim of its own.
-        dtype: The dtype that calls will give.
+            ``(min, opt, max)`` tuple, which stands for a Dim of its own. Of a host input the Dim
+            that it is.
+        dtype: The dtype that calls will give: float32, or of a host input int64, if omitted.
         name: Used in errors and as the TensorRT tensor's name; the parameter's name if omitted.
+        host: The argument is an integer that decides shapes. ``forward`` receives it as one;
+            calls give a Python int, or a CPU tensor of one integer.
 
     Raises:
         ShapeError: An entry of ``shape`` is none of these.
+        InputError: A host input that is no Dim, or no integer.
 
     >>> Input((Dim("batch", 1, 8, 32), 3, 224, 224)).dtype
     torch.float32
+    >>> Input(Dim("count", 1, 8, 32), host=True).dtype
+    torch.int64
     """
 
-    shape: tuple[Any, ...]
-    dtype: torch.dtype = torch.float32
+    shape: Any
+    dtype: torch.dtype = None  # type: ignore[assignment]  # told below
     name: str | None = None
+    host: bool = field(default=False, kw_only=True)
     _trtnn_leaf: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        if self.dtype is None:
+            object.__setattr__(self, "dtype", torch.int64 if self.host else torch.float32)
+        if not isinstance(self.dtype, torch.dtype):
+            raise InputError(f"Input: expected a torch.dtype, got {self.dtype!r}")
+        if self.host:
+            self._check_host()
+            return
+        if isinstance(self.shape, (int, Expr)) or not isinstance(self.shape, Iterable):
+            raise ShapeError(
+                f"Input: expected a tuple of sizes, got {self.shape!r}",
+                hint=f"write ({self.shape!r},), or host=True for an integer that decides shapes",
+            )
         object.__setattr__(self, "shape", tuple(self.shape))
         for entry in self.shape:
             is_range = isinstance(entry, tuple) and len(entry) == 3
@@ -47,13 +70,23 @@ class Input:
                 raise ShapeError(
                     f"Input: expected sizes that are ints, Dims or (min, opt, max), got {entry!r}"
                 )
-        if not isinstance(self.dtype, torch.dtype):
-            raise InputError(f"Input: expected a torch.dtype, got {self.dtype!r}")
+
+    def _check_host(self) -> None:
+        if not isinstance(self.shape, Dim):
+            raise InputError(
+                f"Input: a host input is a Dim, the range of the integer, got {self.shape!r}",
+                hint="give the Dim itself, and compute with the integer in forward",
+            )
+        if self.dtype not in (torch.int64, torch.int32):
+            raise InputError(f"Input: a host input is an int64 or an int32, got {self.dtype}")
 
 
 @dataclass(frozen=True)
 class Signature:
-    """What a compiled model takes: structure, specs and constants, with a name per leaf."""
+    """What a compiled model takes: structure and leaves, with a name per leaf.
+
+    A leaf is the Spec of a tensor, the Dim of a host input, or a constant.
+    """
 
     parameters: tuple[str, ...]
     tree: Tree
@@ -68,6 +101,18 @@ class Signature:
         pairs = zip(self.names, self.leaves, strict=True)
         return {name: leaf for name, leaf in pairs if isinstance(leaf, Spec)}
 
+    @property
+    def hosts(self) -> dict[str, Dim]:
+        """The Dim of each host input, by name."""
+        pairs = zip(self.names, self.leaves, strict=True)
+        return {name: leaf for name, leaf in pairs if isinstance(leaf, Dim)}
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The names of the input tensors and host inputs, in order of the leaves."""
+        pairs = zip(self.names, self.leaves, strict=True)
+        return tuple(name for name, leaf in pairs if isinstance(leaf, (Spec, Dim)))
+
     def arguments(self) -> tuple[Tree, tuple[Any, ...]]:
         """Return structure and leaves of ``(args, kwargs)`` as ``forward`` is called."""
         named = unflatten(self.tree, range(len(self.leaves)))
@@ -79,7 +124,13 @@ class Signature:
 
 def _parameters(function: Callable[..., Any]) -> inspect.Signature:
     forward = function.forward if isinstance(function, torch.nn.Module) else function
-    return inspect.signature(forward)
+    try:
+        return inspect.signature(forward)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{forward!r} does not say which parameters it has: {error}",
+            hint="wrap it in a lambda, or in a Module",
+        ) from None
 
 
 def declare(function: Callable[..., Any], inputs: Any) -> Signature:
@@ -101,10 +152,10 @@ def declare(function: Callable[..., Any], inputs: Any) -> Signature:
         raise InputError(
             f"inputs: {error}; forward takes {signature}", hint="give one entry per parameter"
         ) from None
-    return from_arguments(signature, _spread(bound))
+    return from_arguments(signature, spread(bound))
 
 
-def _spread(bound: inspect.BoundArguments) -> dict[str, Any]:
+def spread(bound: inspect.BoundArguments) -> dict[str, Any]:
     """Return arguments by name, ``*args`` and ``**kwargs`` spread out."""
     named: dict[str, Any] = {}
     for name, value in bound.arguments.items():
@@ -121,36 +172,97 @@ def _spread(bound: inspect.BoundArguments) -> dict[str, Any]:
 def from_arguments(signature: inspect.Signature, named: dict[str, Any]) -> Signature:
     """Return the signature of named arguments, of Inputs, tensors and plain values."""
     leaves, tree = flatten(named)
-    names = [n.removeprefix(".") for n in paths(named, "")]
+    names = paths(named, "")
     dims: dict[str, Dim] = {}
-    specs = []
+    kept = []
     for i, leaf in enumerate(leaves):
         if isinstance(leaf, Input):
             names[i] = leaf.name or names[i]
-            specs.append(Spec(_sizes(leaf, names[i], dims), leaf.dtype))
-        elif isinstance(leaf, torch.Tensor):
-            specs.append(Spec(tuple(leaf.shape), leaf.dtype))
-        else:
-            specs.append(leaf)
-    tensors = [n for n, s in zip(names, specs, strict=True) if isinstance(s, Spec)]
-    if len(set(tensors)) < len(tensors):
-        raise InputError(f"inputs: names must differ, got {', '.join(tensors)}")
-    used = {s.name for x in specs if isinstance(x, Spec) for d in x.shape for s in symbols(d)}
+        kept.append(_leaf(names[i], leaf, dims))
+    _require_plain_keys(tree)
+    result = Signature(
+        tuple(named), tree, tuple(kept), tuple(names), (), _by_keyword(signature, named)
+    )
+    if reserved := [n for n in result.given if re.fullmatch(r"output_\d+", n)]:
+        raise InputError(f"inputs: {reserved[0]!r} is the name of a result in the engine")
+    if len(set(result.given)) < len(result.given):
+        raise InputError(f"inputs: names must differ, got {', '.join(result.given)}")
+    count_profiles(tuple(dims.values()))  # refuses numbers that differ
+    shapes = ((name, spec.shape) for name, spec in result.specs.items())
+    solved = solve(integers_of(shapes, result.hosts))  # refuses Dims that no input tells
+    used = {solution.symbol.name for solution in solved}
+    return replace(result, dims=tuple(d for n, d in dims.items() if n in used))
+
+
+def _leaf(name: str, leaf: Any, dims: dict[str, Dim]) -> Any:
+    """Return a declared leaf as a signature keeps it; add its Dims to ``dims``."""
+    if isinstance(leaf, Input) and leaf.host:
+        _add_dim(name, leaf.shape, dims)
+        return leaf.shape
+    if isinstance(leaf, Input):
+        return Spec(_sizes(leaf, name, dims), leaf.dtype)
+    if isinstance(leaf, torch.Tensor):
+        require_dense(name, leaf)
+        return Spec(tuple(leaf.shape), leaf.dtype)
+    if isinstance(leaf, Expr):
+        raise InputError(
+            f"{name}: expected an Input, a tensor or a constant, got the size {leaf}",
+            hint=f"declare Input({leaf}, host=True) for an integer that decides shapes",
+        )
+    if not is_plain(leaf):
+        raise InputError(
+            f"{name}: expected a tensor or a plain constant, got {short(leaf)}",
+            hint="give a tensor (torch.as_tensor), or compute it in forward",
+        )
+    return leaf
+
+
+def _require_plain_keys(tree: Tree) -> None:
+    for key in tree.keys:
+        if not is_plain(key):
+            raise InputError(f"inputs: expected keys that are plain values, got {short(key)}")
+    for child in tree.children:
+        _require_plain_keys(child)
+
+
+def is_plain(value: Any) -> bool:
+    """Say whether a value can be a constant, or a key: hashed, and compared with one answer."""
+    try:
+        hash(value)
+        bool(value == value)
+    except Exception:  # of the value's own, of whatever type
+        return False
+    return not isinstance(value, torch.Tensor)
+
+
+def require_dense(name: str, tensor: torch.Tensor) -> None:
+    """Raise InputError unless a tensor has plain strided memory."""
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        layout = "nested" if tensor.is_nested else f"layout {tensor.layout}"
+        raise InputError(f"{name}: expected a dense tensor, got {layout}")
+
+
+def short(value: Any) -> str:
+    """Return a value for an error's text, long ones by their type."""
+    if isinstance(value, torch.Tensor):
+        sizes = "" if value.is_nested else f"{Spec(tuple(value.shape), value.dtype)} "
+        return f"a tensor {sizes}on {value.device}"
+    if value is None or isinstance(value, (bool, int, float, complex, torch.dtype)):
+        return repr(value)
+    if isinstance(value, str) and len(value) <= 60:
+        return repr(value)
+    return f"a {type(value).__name__}"
+
+
+def _by_keyword(signature: inspect.Signature, named: dict[str, Any]) -> frozenset[str]:
+    """Return the arguments that ``forward`` takes by keyword."""
     kinds = signature.parameters
-    keyword = frozenset(
+    return frozenset(
         n
         for n in named
         if (n not in kinds and any(p.kind is p.VAR_KEYWORD for p in kinds.values()))
         or (n in kinds and kinds[n].kind is inspect.Parameter.KEYWORD_ONLY)
     ) | _after_gap(kinds, named)
-    return Signature(
-        tuple(named),
-        tree,
-        tuple(specs),
-        tuple(names),
-        tuple(d for n, d in dims.items() if n in used),
-        keyword,
-    )
 
 
 def _after_gap(kinds: Any, named: dict[str, Any]) -> frozenset[str]:
@@ -166,67 +278,17 @@ def _sizes(declared: Input, name: str, dims: dict[str, Dim]) -> tuple[Size, ...]
         if isinstance(entry, tuple):
             entry = Dim(f"{re.sub(r'[^0-9a-zA-Z_]', '_', name)}_{axis}", *entry)
         for symbol in symbols(entry):
-            known = dims.get(symbol.name)
-            if isinstance(entry, Dim):
-                dim = entry
-            else:
-                dim = (
-                    known
-                    if known is not None
-                    else Dim(symbol.name, symbol.low, symbol.opt, symbol.high)
-                )
-            if known is not None and (known.min, known.opt, known.max) != (
-                dim.min,
-                dim.opt,
-                dim.max,
-            ):
-                raise ShapeError(
-                    f"{name}: two Dims are named {symbol.name!r}, with ranges {known.min} to "
-                    f"{known.max} and {dim.min} to {dim.max}",
-                    hint="use one Dim object, or two names",
-                )
-            dims[symbol.name] = dim
+            dim = entry if isinstance(entry, Dim) else Dim(symbol.name, profiles=symbol.profiles)
+            _add_dim(name, dim, dims)
         sizes.append(entry)
     return tuple(sizes)
 
 
-def call_leaves(
-    signature: Signature, parameters: inspect.Signature, args: Sequence[Any], kwargs: dict[str, Any]
-) -> list[torch.Tensor]:
-    """Return the tensors of a call in the order of the graph's inputs.
-
-    Raises:
-        InputError: The call does not have the declared structure, naming the argument.
-    """
-    try:
-        named = _spread(parameters.bind(*args, **kwargs))
-    except TypeError as error:
-        raise InputError(f"call: {error}") from None
-    for name in named:
-        if name not in signature.parameters:
-            raise InputError(
-                f"{name}: an argument that inputs did not declare",
-                hint="declare it in inputs, as an Input or as the constant it is",
-            )
-    for name in signature.parameters:
-        if name not in named:
-            raise InputError(f"{name}: the argument is missing")
-    ordered = {name: named[name] for name in signature.parameters}
-    leaves, tree = flatten(ordered)
-    if tree != signature.tree:
-        raise InputError(
-            f"call: the arguments' structure is {paths(ordered, '')}, declared was "
-            f"{list(signature.names)}"
+def _add_dim(name: str, dim: Dim, dims: dict[str, Dim]) -> None:
+    known = dims.setdefault(dim.name, dim)
+    if known != dim:
+        raise ShapeError(
+            f"{name}: two Dims are named {dim.name!r}, with ranges {known.profiles} "
+            f"and {dim.profiles} (min, opt, max)",
+            hint="use one Dim object, or two names",
         )
-    tensors: list[torch.Tensor] = []
-    for name, leaf, declared in zip(signature.names, leaves, signature.leaves, strict=True):
-        if isinstance(declared, Spec):
-            if not isinstance(leaf, torch.Tensor):
-                raise InputError(f"{name}: expected a tensor {declared}, got {leaf!r}")
-            tensors.append(leaf)
-        elif isinstance(leaf, torch.Tensor) or leaf != declared:
-            raise InputError(
-                f"{name}: compiled for the constant {declared!r}, got {leaf!r}",
-                hint="compile again for another value, or declare an Input",
-            )
-    return tensors

@@ -6,13 +6,12 @@ import linecache
 import os
 import sys
 from dataclasses import dataclass
-from types import CodeType, FrameType
+from types import FrameType, TracebackType
 
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_FOREIGN = tuple(
-    f"{os.sep}{package}{os.sep}" for package in ("torch", "sympy", "importlib", "contextlib.py")
+_FOREIGN = frozenset(
+    {"torch", "sympy", "importlib", "contextlib", "functools", "copy", "pickle", "numpy", "typing"}
 )
-_is_user_code: dict[CodeType, bool] = {}
 
 
 @dataclass(frozen=True)
@@ -33,18 +32,9 @@ class SourceLine:
         return f"{head}\n    {self.text}" if self.text else head
 
 
-def _belongs_to_user(code: CodeType) -> bool:
-    known = _is_user_code.get(code)
-    if known is None:
-        file = code.co_filename
-        known = not (
-            file.startswith(_HERE)
-            or file.startswith("<frozen")
-            or file.endswith("contextlib.py")
-            or any(f"site-packages{part}" in file for part in _FOREIGN)
-        )
-        _is_user_code[code] = known
-    return known
+def _belongs_to_user(frame: FrameType) -> bool:
+    package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    return package not in _FOREIGN and not frame.f_code.co_filename.startswith((_HERE, "<frozen"))
 
 
 def find_user_line() -> SourceLine | None:
@@ -55,8 +45,19 @@ def find_user_line() -> SourceLine | None:
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if _belongs_to_user(frame.f_code):
+        if _belongs_to_user(frame):
             code = frame.f_code
             return SourceLine(code.co_filename, frame.f_lineno, code.co_name)
         frame = frame.f_back
     return None
+
+
+def find_error_line(traceback: TracebackType | None) -> SourceLine | None:
+    """Return the innermost such line that an exception passed."""
+    found = None
+    while traceback is not None:
+        if _belongs_to_user(traceback.tb_frame):
+            code = traceback.tb_frame.f_code
+            found = SourceLine(code.co_filename, traceback.tb_lineno, code.co_name)
+        traceback = traceback.tb_next
+    return found

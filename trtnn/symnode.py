@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import sympy
 import torch
 
-from trtnn.dims import Expr, FloorDiv, Size, maximum, minimum, wrap
+from trtnn.dims import Expr, Size, evaluate, maximum, minimum, symbols, wrap
 from trtnn.errors import TraceError, UnsupportedError
 
 
@@ -30,6 +30,7 @@ class Node:
     """What all nodes share: the recorder, and what PyTorch asks of any of them."""
 
     decider: Decider
+    pytype: ClassVar[type]
 
     def is_int(self) -> bool:
         return False
@@ -84,6 +85,7 @@ class SizeNode(Node):
 
     expression: Size
     decider: Decider
+    pytype: ClassVar[type] = int
 
     def __repr__(self) -> str:
         return repr(self.expression)
@@ -130,6 +132,15 @@ class SizeNode(Node):
 
     pow = pow_by_natural
 
+    def abs(self) -> SizeNode:
+        return self.sym_max(self.neg())
+
+    def lshift(self, other: SizeNode) -> SizeNode:
+        return self._with(self.expression * 2 ** self.decider.integer(other.expression))
+
+    def rshift(self, other: SizeNode) -> SizeNode:
+        return self._with(self.expression // 2 ** self.decider.integer(other.expression))
+
     def sym_max(self, other: SizeNode) -> SizeNode:
         return self._with(maximum(self.expression, other.expression))
 
@@ -166,6 +177,7 @@ class FloatNode(Node):
 
     value: Any
     decider: Decider
+    pytype: ClassVar[type] = float
 
     def __repr__(self) -> str:
         return str(self.value)
@@ -199,13 +211,20 @@ class FloatNode(Node):
         return self._with(-self.value)
 
     def floor(self) -> SizeNode:
-        numerator, denominator = sympy.fraction(sympy.together(self.value))
-        return SizeNode(wrap(FloorDiv(sympy.expand(numerator), denominator)), self.decider)
+        numerator, denominator = self.parts()
+        return SizeNode(numerator // denominator, self.decider)
 
-    trunc = floor
+    def trunc(self) -> SizeNode:
+        negative = self.decider.decide("lt", self.parts()[0], 0)
+        return self.ceil() if negative else self.floor()
 
     def ceil(self) -> SizeNode:
         return self.neg().floor().neg()
+
+    def parts(self) -> tuple[Size, int]:
+        """Return numerator and denominator."""
+        numerator, denominator = sympy.fraction(sympy.together(self.value))
+        return wrap(sympy.expand(numerator)), int(denominator)
 
     def sym_float(self) -> FloatNode:
         return self
@@ -225,6 +244,7 @@ class BoolNode(Node):
     left: Size
     right: Size
     decider: Decider
+    pytype: ClassVar[type] = bool
 
     def __repr__(self) -> str:
         return f"{self.comparison}({self.left}, {self.right})"
@@ -259,10 +279,9 @@ class BoolNode(Node):
 def _comparison(name: str) -> Callable[[Any, Any], BoolNode]:
     def compare(self: Any, other: Any) -> BoolNode:
         if isinstance(self, FloatNode):
-            difference = sympy.together(self.value - other.value)
-            numerator, denominator = sympy.fraction(difference)
-            scaled = numerator if denominator > 0 else -numerator
-            return BoolNode(name, wrap(sympy.expand(scaled)), 0, self.decider)
+            difference, _ = FloatNode(self.value - other.value, self.decider).parts()
+            constant = evaluate(difference, {s.name: 0 for s in symbols(difference)})
+            return BoolNode(name, difference - constant, -constant, self.decider)
         return BoolNode(name, self.expression, other.expression, self.decider)
 
     return compare
@@ -271,6 +290,28 @@ def _comparison(name: str) -> Callable[[Any, Any], BoolNode]:
 for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
     setattr(SizeNode, _name, _comparison(_name))
     setattr(FloatNode, _name, _comparison(_name))
+
+
+def _refuse(name: str) -> Callable[..., Any]:
+    def refuse(self: Any, *others: Any) -> Any:
+        raise UnsupportedError(
+            f"{name} of the symbolic size {self}",
+            hint="+, -, *, //, %, torch.sym_max and torch.sym_min are taken; or compute it with "
+            "tensors: (x.new_ones(()) * s).sqrt()",
+        )
+
+    return refuse
+
+
+for _name in (
+    "bitwise_and bitwise_or bitwise_xor pow float_pow pow_by_natural round is_integer mod "
+    "floordiv int_floordiv int_truediv sym_max sym_min "
+    "sym_sqrt sym_cos sym_cosh sym_sin sym_sinh sym_tan sym_tanh sym_asin sym_acos sym_atan "
+    "sym_log2 sym_exp"
+).split():
+    for _kind in (SizeNode, FloatNode):
+        if not hasattr(_kind, _name):
+            setattr(_kind, _name, _refuse(_name.removeprefix("sym_")))
 
 
 def sym_int(size: Size, decider: Decider) -> Any:

@@ -4,33 +4,42 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
 from trtnn.errors import UnsupportedError
-from trtnn.op import Op, Spec
+from trtnn.op import Spec
+from trtnn.program import Slot
+from trtnn.source import SourceLine
 from trtnn.symnode import sym_int
 
 if TYPE_CHECKING:
     from trtnn.graph import Value
 
+Path: TypeAlias = tuple[Any, ...]
+"""How a view reads its base: nothing, or the path of another view and the ops after it."""
+
 
 class Tensor(torch.Tensor):
     """A tensor of a graph that is being traced: shape, dtype and device, no data.
 
-    It holds either a graph value, or a real tensor that is known at compile time.
+    It holds either a graph value, or a real tensor that is known at compile time, with its slot
+    in the program. What it shares memory with is the business of ``mutation.py``.
     """
 
     _trtnn_spec: Spec
     _trtnn_recorder: Any
     _trtnn_value: Value | None
     _trtnn_known: torch.Tensor | None
-    _trtnn_base: Tensor | None
-    _trtnn_path: tuple[Op, ...]
-    _trtnn_views: weakref.WeakSet[Any]
-    _trtnn_maybe: list[weakref.ref[Tensor]]
-    _trtnn_stale: str | None
+    _trtnn_slot: Slot | None = None
+    _trtnn_base: Tensor | None = None
+    _trtnn_path: Path = ()
+    _trtnn_views: weakref.WeakValueDictionary[int, Any] | None = None
+    _trtnn_doubtful: weakref.WeakValueDictionary[int, Any] | None = None
+    _trtnn_over: tuple[Tensor, Any] | None = None
+    _trtnn_made: tuple[Tensor, Callable[[Tensor], Any]] | None = None
+    _trtnn_stale: tuple[str, SourceLine | None] | None = None
 
     @staticmethod
     def __new__(
@@ -39,6 +48,7 @@ class Tensor(torch.Tensor):
         recorder: Any,
         value: Value | None = None,
         known: torch.Tensor | None = None,
+        slot: Slot | None = None,
     ) -> Tensor:
         sizes = [sym_int(size, recorder) for size in spec.shape]
         make: Any = torch.Tensor._make_wrapper_subclass
@@ -47,11 +57,7 @@ class Tensor(torch.Tensor):
         tensor._trtnn_recorder = recorder
         tensor._trtnn_value = value
         tensor._trtnn_known = known
-        tensor._trtnn_base = None
-        tensor._trtnn_path = ()
-        tensor._trtnn_views = weakref.WeakSet()
-        tensor._trtnn_maybe = []
-        tensor._trtnn_stale = None
+        tensor._trtnn_slot = slot
         return tensor
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -85,6 +91,18 @@ class Tensor(torch.Tensor):
         return _recorder_in(args, kwargs or {}).dispatch(func, args, kwargs or {})
 
 
+def root_of(tensor: Tensor) -> Tensor:
+    """Return the tensor that a view looks into, itself where it is none."""
+    return tensor if tensor._trtnn_base is None else tensor._trtnn_base
+
+
+def family_of(tensor: Tensor) -> list[Tensor]:
+    """Return the living tensors that surely share memory with this one, itself among them."""
+    root = root_of(tensor)
+    views = root._trtnn_views
+    return [root, *(views.values() if views is not None else ())]
+
+
 def _recorder_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     for tensor in tensors_in((args, kwargs)):
         recorder = getattr(tensor, "_trtnn_recorder", None)
@@ -94,9 +112,11 @@ def _recorder_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def tensors_in(value: Any) -> list[torch.Tensor]:
-    """Return the tensors in nested tuples, lists and dicts."""
+    """Return the tensors in nested tuples, lists, dicts and slices."""
     if isinstance(value, torch.Tensor):
         return [value]
+    if isinstance(value, slice):
+        return tensors_in((value.start, value.stop, value.step))
     if isinstance(value, (tuple, list)):
         return [t for item in value for t in tensors_in(item)]
     if isinstance(value, dict):

@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
+from torch.amp.autocast_mode import _enter_autocast, _exit_autocast
+from torch.fx.experimental.proxy_tensor import PreDispatchTorchFunctionMode
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from trtnn import op as op_module
+from trtnn.attributes import Attributes, reach
 from trtnn.dims import Dim
-from trtnn.errors import TraceError
+from trtnn.errors import TraceError, TrtnnError, UnsupportedError
 from trtnn.graph import Graph, Value
+from trtnn.known import State
 from trtnn.op import Spec, as_size, bind
 from trtnn.ops.movement import Identity
-from trtnn.recorder import Recorder
-from trtnn.tensor import Tensor, tensors_in
-from trtnn.tree import LEAF, Tree, flatten, unflatten
+from trtnn.recorder import Carried, Recorder
+from trtnn.source import find_error_line, find_user_line
+from trtnn.symnode import sym_int
+from trtnn.tensor import Tensor
+from trtnn.tree import Tree, flatten, unflatten
 
 _lock = threading.RLock()
 _thread = threading.local()
 op_module._active.append(lambda: getattr(_thread, "recorder", None))
 
 
-class TracingMode(TorchFunctionMode):
-    """Sees every torch call of this thread while ``forward`` runs."""
+class TracingMode(PreDispatchTorchFunctionMode):
+    """Sees every torch call of this thread while ``forward`` runs.
+
+    PyTorch tells a mode of this kind, and no other, where an autocast region begins.
+    """
 
     def __init__(self, recorder: Recorder) -> None:
-        super().__init__()
+        TorchFunctionMode.__init__(self)
         self.recorder = recorder
 
     def __torch_function__(
@@ -40,6 +51,16 @@ class TracingMode(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if func in (_enter_autocast, _exit_autocast):
+            self.recorder.autocast = find_user_line()
+            return None
+        if getattr(_thread, "recorder", None) is not self.recorder:
+            return func(*args, **(kwargs or {}))  # what a trace inside this one computes
+        if str(getattr(func, "__module__", "")).startswith("torch._functorch"):
+            raise UnsupportedError(
+                "torch.vmap and torch.func transforms are not taken",
+                hint="write the batch dimension out",
+            )
         return self.recorder.call(func, args, kwargs or {})
 
 
@@ -52,12 +73,15 @@ def trace(
 ) -> Graph:
     """Run ``function`` symbolically and return its graph.
 
+    Traces run one at a time, and while one runs ``torch.compiler.is_compiling()`` and
+    ``is_exporting()`` answer True in every thread; other threads' calls are not touched.
+
     Args:
         function: A module, or any callable of tensors.
         arguments: Structure and leaves of ``(args, kwargs)``; a leaf that is a Spec becomes an
-            input, any other is a constant of the compilation.
-        names: One name per leaf that is a Spec.
-        dims: Every Dim of the specs.
+            input, a Dim a host input, and any other is a constant of the compilation.
+        names: One name per leaf that is a Spec or a Dim.
+        dims: Every Dim of these.
         device: The compilation's device, which need not exist here.
 
     Raises:
@@ -65,38 +89,91 @@ def trace(
         UnsupportedError: A torch callable without a lowering.
     """
     tree, leaves = arguments
-    module = function if isinstance(function, torch.nn.Module) else None
-    keys = _keys(module)
-    home = next((t.device for _, t in keys.values()), torch.device("cpu"))
-    recorder = Recorder(device, home, keys)
-    remaining = iter(names)
-    given = [recorder.input(next(remaining), x) if isinstance(x, Spec) else x for x in leaves]
-    inputs = tuple(t._trtnn_value for t in given if isinstance(t, Tensor))
-    recorder.__dict__["inputs"] = inputs
-    args, kwargs = unflatten(tree, given)
-    with _lock, _tracing(recorder, module):
-        result = function(*args, **kwargs)
-        outputs, structure, kept = _finish(recorder, result, inputs)
+    owner = getattr(function, "__self__", function)
+    module = owner if isinstance(owner, torch.nn.Module) else None
+    with _lock:
+        states = states_of(module)
+        home = next((s.tensor.device for s in states), torch.device("cpu"))
+        recorder = Recorder(device, home, states)
+        remaining = iter(names)
+        args, kwargs = unflatten(tree, [_given(x, remaining, recorder) for x in leaves])
+        with _tracing(recorder, module), _typed_errors(recorder):
+            result = function(*args, **kwargs)
+            outputs, structure, kept = _finish(recorder, result, recorder.inputs)
+    program = recorder.known.program.finish()
+    constants = {
+        v: c if c.slot is None or program.depends(c.slot) else replace(c, slot=None)
+        for v, c in recorder.constants.items()
+    }
     return Graph(
-        inputs=tuple(v for v in inputs if v is not None),
+        inputs=recorder.inputs,
         nodes=tuple(recorder.nodes),
         outputs=outputs,
-        constants=recorder.constants,
+        constants=constants,
         dims=tuple(dims),
-        assumptions=tuple(recorder.assumptions),
-        notes=tuple(dict.fromkeys(recorder.notes)),
+        hosts=recorder.hosts,
+        assumptions=tuple(replace(a, times=n) for a, n in recorder.assumptions.items()),
+        notes=tuple(recorder.notes),
         result=structure,
         leaves=kept,
-        known=tuple(recorder.known),
+        program=program,
     ).live()
 
 
-def _keys(module: torch.nn.Module | None) -> dict[int, tuple[str, torch.Tensor]]:
-    """Return the ``state_dict`` key of each parameter and buffer; shared ones once."""
-    if module is None:
-        return {}
-    named = [*module.named_parameters(), *module.named_buffers()]
-    return {id(tensor): (name, tensor) for name, tensor in named}
+def _given(leaf: Any, names: Iterator[str], recorder: Recorder) -> Any:
+    """Return what ``forward`` receives for a leaf of its arguments."""
+    if isinstance(leaf, Spec):
+        return recorder.input(next(names), leaf)
+    if isinstance(leaf, Dim):
+        recorder.hosts[next(names)] = leaf
+        return sym_int(leaf, recorder)
+    return leaf
+
+
+def states_of(module: torch.nn.Module | None) -> list[State]:
+    """Return each parameter and buffer once, with the ``state_dict`` keys that it has.
+
+    Raises:
+        TraceError: A lazy parameter that no call has given a shape yet.
+    """
+    found: dict[int, tuple[str, torch.Tensor, list[str]]] = {}
+    for path, part in module.named_modules(remove_duplicate=False) if module is not None else ():
+        tensors = [*part._parameters.items(), *part._buffers.items()]
+        for name, tensor in tensors:
+            if tensor is None:
+                continue
+            key = f"{path}.{name}" if path else name
+            if torch.nn.parameter.is_lazy(tensor):
+                raise TraceError(f"{key} has no shape yet", hint="call the module once in PyTorch")
+            _, _, keys = found.setdefault(id(tensor), (key, tensor, []))
+            if name not in part._non_persistent_buffers_set:
+                keys.append(key)
+    return [State(tensor, name, tuple(keys)) for name, tensor, keys in found.values()]
+
+
+@contextmanager
+def _typed_errors(recorder: Recorder) -> Iterator[None]:
+    """Raise our own error where PyTorch or Python swallowed it, or refused a symbolic operand."""
+    try:
+        yield
+    except Carried as error:
+        raise error.error from None
+    except (TypeError, RuntimeError, AttributeError, AssertionError) as error:
+        if isinstance(error, TrtnnError):
+            raise
+        failure, text = recorder.failure, str(error)
+        if failure is not None and failure.message in text:
+            raise failure from error
+        if _SYMBOLIC_OPERAND.search(text) and not isinstance(error, RuntimeError):
+            where = find_error_line(error.__traceback__)
+            first = text.splitlines()[0]
+            raise UnsupportedError(
+                f"a traced tensor or a symbolic size does not go there: {first}", where=where
+            ) from error
+        raise
+
+
+_SYMBOLIC_OPERAND = re.compile(r"Sym(Int|Float|Bool|Node)|(Size|Float|Bool)Node|, not Tensor")
 
 
 def _finish(
@@ -129,8 +206,24 @@ def _results(
         elif isinstance(leaf, torch.Size):
             kept.append(Sizes(tuple(as_size(s) for s in leaf)))
         else:
-            kept.append(leaf)
-    return tuple(outputs), structure if leaves else LEAF, tuple(kept)
+            kept.append(_python_value(leaf))
+    return tuple(outputs), structure, tuple(kept)
+
+
+def _python_value(leaf: Any) -> Any:
+    """Return a leaf of the result that is no tensor and no size."""
+    if isinstance(leaf, torch.SymBool):
+        return bool(leaf)
+    if isinstance(leaf, torch.SymFloat):
+        return leaf.node.guard_float("", 0)
+    hidden = any(isinstance(x, (torch.Tensor, torch.SymInt)) for _, x in reach(leaf))
+    if hidden or isinstance(leaf, Iterator):
+        raise TraceError(
+            f"forward returns a {type(leaf).__name__}, in which tensors are not found",
+            hint="return tuples, lists, dicts or dataclasses of tensors",
+            search=False,
+        )
+    return leaf
 
 
 class Output(int):
@@ -147,7 +240,12 @@ class Sizes(tuple[Any, ...]):
 @contextmanager
 def _tracing(recorder: Recorder, module: torch.nn.Module | None) -> Iterator[None]:
     """Set everything that tracing needs and put it back, whatever happens."""
-    saved = _Attributes(module)
+    if any(map(torch.is_autocast_enabled, ("cpu", "cuda"))):
+        raise UnsupportedError(
+            "compiling under torch.autocast is not taken yet",
+            hint="leave the autocast region, and compile module.half()",
+        )
+    attributes = Attributes(module)
     flags = {
         name: getattr(torch.compiler, name)
         for name in ("_is_compiling_flag", "_is_exporting_flag")
@@ -155,29 +253,21 @@ def _tracing(recorder: Recorder, module: torch.nn.Module | None) -> Iterator[Non
     }
     outer = getattr(_thread, "recorder", None)
     hooks = _install_hooks(recorder, module)
-    versions = {key: tensor._version for key, tensor in recorder.keys.values()}
     try:
         for name in flags:
             setattr(torch.compiler, name, True)
         _thread.recorder = recorder
         with torch.no_grad(), TracingMode(recorder):
             yield
-        saved.check(recorder)
-        _check_versions(recorder, versions)
+        attributes.check()
     finally:
-        recorder.closed = True
+        recorder.close()
         _thread.recorder = outer
         for name, value in flags.items():
             setattr(torch.compiler, name, value)
         for hook in hooks:
             hook.remove()
-        saved.restore()
-
-
-def _check_versions(recorder: Recorder, versions: dict[str, int]) -> None:
-    for key, tensor in recorder.keys.values():
-        if tensor._version != versions[key]:
-            raise TraceError(f"forward wrote to the parameter or buffer {key!r} while tracing")
+        attributes.restore()
 
 
 def _install_hooks(recorder: Recorder, root: torch.nn.Module | None) -> list[RemovableHandle]:
@@ -186,15 +276,20 @@ def _install_hooks(recorder: Recorder, root: torch.nn.Module | None) -> list[Rem
     counts: dict[int, int] = {}
 
     def enter(module: torch.nn.Module, args: Any) -> None:
-        if threading.get_ident() != recorder.thread:
+        if getattr(_thread, "recorder", None) is not recorder:
             return
         index = counts.get(id(module), 0)
         counts[id(module)] = index + 1
         name = type(module).__name__
-        recorder.scopes.append((paths.get(id(module), name), name, index))
+        recorder.scopes.append((paths.get(id(module), name), name, index, module))
+        if isinstance(module, torch.jit.ScriptModule):
+            raise UnsupportedError(
+                f"{name} is a module of torch.jit.script or torch.jit.trace",
+                hint="call the module that it was made from",
+            )
 
     def leave(module: torch.nn.Module, args: Any, result: Any) -> None:
-        if threading.get_ident() == recorder.thread and len(recorder.scopes) > 1:
+        if getattr(_thread, "recorder", None) is recorder and len(recorder.scopes) > 1:
             recorder.scopes.pop()
 
     hooks = torch.nn.modules.module
@@ -202,50 +297,3 @@ def _install_hooks(recorder: Recorder, root: torch.nn.Module | None) -> list[Rem
         hooks.register_module_forward_pre_hook(enter),
         hooks.register_module_forward_hook(leave, always_call=True),
     ]
-
-
-class _Attributes:
-    """The attributes of every submodule before the trace, to compare and to put back."""
-
-    def __init__(self, root: torch.nn.Module | None) -> None:
-        modules = root.named_modules() if root is not None else ()
-        self.saved = [(name, m, _snapshot(vars(m))) for name, m in modules]
-
-    def check(self, recorder: Recorder) -> None:
-        """Raise TraceError where an attribute now holds a symbolic tensor."""
-        for path, module, before in self.saved:
-            for name, value in _snapshot(vars(module)).items():
-                if before.get(name) is value or not _holds_symbolic(value):
-                    continue
-                full = f"{path}.{name}" if path else name
-                if name in ("_buffers", "_parameters"):
-                    inner = next(k for k, v in value[1].items() if _holds_symbolic(v))
-                    full = f"{path}.{inner}" if path else inner
-                raise TraceError(
-                    f"forward keeps a traced tensor in the attribute {full!r}",
-                    hint="return it instead; a compiled model has no state",
-                )
-
-    def restore(self) -> None:
-        for _, module, before in self.saved:
-            now = vars(module)
-            for name in [n for n in now if n not in before]:
-                del now[name]
-            for name, (value, content) in before.items():
-                now[name] = value
-                if content is not None:
-                    value.clear()
-                    (value.extend if isinstance(value, list) else value.update)(content)
-
-
-def _snapshot(attributes: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return each attribute with a shallow copy of its content, if it is a plain container."""
-    containers = (list, dict, set)
-    return {
-        name: (value, value.copy() if type(value) in containers else None)
-        for name, value in attributes.items()
-    }
-
-
-def _holds_symbolic(value: Any) -> bool:
-    return any(isinstance(t, Tensor) for t in tensors_in(value))

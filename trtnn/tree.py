@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from trtnn.errors import InputError
+
 
 @dataclasses.dataclass(frozen=True)
 class Tree:
@@ -74,6 +76,32 @@ def _fill(tree: Tree, leaves: Iterator[Any]) -> Any:
     return kind(values)
 
 
+def flatten_as(value: Any, tree: Tree, name: str) -> Iterator[Any]:
+    """Yield the leaves of ``value`` in the order of ``tree``; the keys of a dict have no order.
+
+    Raises:
+        InputError: The structure is another one; the error names the part that differs.
+    """
+    if tree.kind is None:
+        yield value
+        return
+    parts = _parts(value)
+    if parts is None or type(value) is not tree.kind:
+        raise InputError(
+            f"{name}: expected a {tree.kind.__name__} of {_listed(tree.keys)}, "
+            f"got a {type(value).__name__}"
+        )
+    given = dict(zip(*parts, strict=True))
+    wrong = [k for k in (*tree.keys, *given) if (k in given) is not (k in tree.keys)]
+    if wrong:
+        what = "surplus" if wrong[0] in given else "missing"
+        raise InputError(
+            f"{_part(name, wrong[0])}: {what}; expected {_listed(tree.keys)}, got {_listed(given)}"
+        )
+    for key, child in zip(tree.keys, tree.children, strict=True):
+        yield from flatten_as(given[key], child, _part(name, key))
+
+
 def paths(value: Any, prefix: str) -> list[str]:
     """Return a readable name per leaf: ``prefix``, ``prefix[0]``, ``prefix.key``."""
     parts = _parts(value)
@@ -81,6 +109,13 @@ def paths(value: Any, prefix: str) -> list[str]:
         return [prefix]
     names: list[str] = []
     for key, child in zip(*parts, strict=True):
-        part = f"[{key}]" if isinstance(key, int) else f".{key}"
-        names.extend(paths(child, prefix + part))
+        names.extend(paths(child, _part(prefix, key)))
     return names
+
+
+def _part(name: str, key: Any) -> str:
+    return f"{name}[{key}]" if isinstance(key, int) else f"{name}.{key}".removeprefix(".")
+
+
+def _listed(keys: Iterable[Any]) -> str:
+    return ", ".join(map(str, keys)) or "nothing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -19,28 +20,66 @@ class Windows(Layers):
         kernel: Operand,
         bias: Operand | None,
         stride: Sequence[int],
-        padding: Sequence[int],
+        pre: Sequence[int],
+        post: Sequence[int],
         dilation: Sequence[int],
         groups: int,
     ) -> ITensor:
         x = self.tensor(x)
-        trt = self.library.trt
         maps, window = kernel.shape[0], tuple(kernel.shape[2:])
-        constants = [
-            self.weights(t) if isinstance(t, Handle) else trt.Weights() for t in (kernel, bias)
-        ]
-        layer = self.network.add_convolution_nd(x.handle, maps, window, *constants)
+        layer = self._filter(self.network.add_convolution_nd, x, maps, (kernel, bias))
         if layer is not None:
-            layer.stride_nd, layer.padding_nd = tuple(stride), tuple(padding)
-            layer.dilation_nd, layer.num_groups = tuple(dilation), groups
-            for index, operand in ((1, kernel), (2, bias)):
-                if isinstance(operand, ITensor):
-                    layer.set_input(index, operand.handle)
+            layer.stride_nd, layer.dilation_nd = tuple(stride), tuple(dilation)
+            layer.pre_padding, layer.post_padding = tuple(pre), tuple(post)
+            layer.num_groups = groups
         out = [
-            (s + 2 * p - d * (k - 1) - 1) // t + 1
-            for s, p, d, k, t in zip(x.shape[2:], padding, dilation, window, stride, strict=True)
+            (s + a + b - d * (k - 1) - 1) // t + 1
+            for s, a, b, d, k, t in zip(
+                x.shape[2:], pre, post, dilation, window, stride, strict=True
+            )
         ]
         return self.done(layer, x.dtype, (x.shape[0], maps, *out), x.dtype)
+
+    def deconvolution(
+        self,
+        x: Operand,
+        kernel: Operand,
+        bias: Operand | None,
+        stride: Sequence[int],
+        pre: Sequence[int],
+        post: Sequence[int],
+        dilation: Sequence[int],
+        groups: int,
+    ) -> ITensor:
+        x = self.tensor(x)
+        maps = kernel.shape[1] * groups
+        window = tuple(kernel.shape[2:])
+        layer = self._filter(self.network.add_deconvolution_nd, x, maps, (kernel, bias))
+        if layer is not None:
+            layer.stride_nd, layer.dilation_nd = tuple(stride), tuple(dilation)
+            layer.pre_padding, layer.post_padding = tuple(pre), tuple(post)
+            layer.num_groups = groups
+        out = [
+            (s - 1) * t + d * (k - 1) + 1 - a - b
+            for s, t, d, k, a, b in zip(
+                x.shape[2:], stride, dilation, window, pre, post, strict=True
+            )
+        ]
+        return self.done(layer, x.dtype, (x.shape[0], maps, *out), x.dtype)
+
+    def _filter(
+        self, add: Any, x: ITensor, maps: Size, operands: tuple[Operand, Operand | None]
+    ) -> Any:
+        """Add a layer with a kernel and perhaps a bias, each as weights or as a tensor."""
+        constants = [
+            self.weights(t) if isinstance(t, Handle) else self.library.trt.Weights()
+            for t in operands
+        ]
+        layer = add(x.handle, maps, tuple(operands[0].shape[2:]), *constants)
+        for index, operand in enumerate(operands, start=1):
+            if layer is not None and isinstance(operand, ITensor):
+                layer.set_input(index, operand.handle)
+        return layer
 
     def pooling(
         self,
@@ -77,8 +116,9 @@ class Windows(Layers):
             )
         trt = self.library.trt
         shift_w, scale_w = (self.weights(Handle(t.to(x.dtype))) for t in (shift, scale))
+        power = self.library.no_weights(str(x.dtype).removeprefix("torch."))
         layer = self.network.add_scale_nd(
-            x.handle, trt.ScaleMode.CHANNEL, shift_w, scale_w, trt.Weights(), 1
+            x.handle, trt.ScaleMode.CHANNEL, shift_w, scale_w, power, 1
         )
         return self.done(layer, x.dtype, x.shape, x.dtype)
 

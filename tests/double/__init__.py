@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -24,12 +24,23 @@ from tests.double.facts import RuleError, Violation, volume
 from tests.double.inference import concrete, facts, layers_before, verify
 from tests.double.network import Network
 from tests.double.runtime import Engine, Runtime, on_execute
-from tests.double.sizes import Unknown, evaluate
+from tests.double.sizes import Symbol, Unknown, evaluate
 from tests.double.surface import VERSIONS, Surface
 from tests.double.tensors import Attention, Layer, Tensor
 from tests.double.weights import NUMPY, Weights, own
 
-__all__ = ["RuleError", "Unknown", "Violation", "load", "on_execute", "own", "shape_at", "typed"]
+__all__ = [
+    "RuleError",
+    "Unknown",
+    "Violation",
+    "data_sizes",
+    "load",
+    "on_execute",
+    "own",
+    "shape_at",
+    "shapes_at",
+    "typed",
+]
 
 BEHAVIOURS: Mapping[str, type] = {
     "Builder": Builder,
@@ -99,10 +110,33 @@ def shape_at(
     ``data`` gives numbers for sizes that depend on values, by the name that the ``Unknown``
     error shows. Raises ``RuleError`` where the shapes break a layer's condition.
     """
-    known = {**concrete(tensor._network, dict(shapes)), **(data or {})}
-    shape = facts(tensor).shape
-    fault = verify(layers_before(tensor), known)
+    return shapes_at([tensor], shapes, data)[0]
+
+
+def shapes_at(
+    tensors: Sequence[Any],
+    shapes: Mapping[str, tuple[int, ...]],
+    data: Mapping[str, int] | None = None,
+) -> list[tuple[int, ...]]:
+    """Return the shapes of several tensors of one network, as ``shape_at`` does for one."""
+    if not tensors:
+        return []
+    known = {**concrete(tensors[0]._network, dict(shapes)), **(data or {})}
+    sizes = [facts(tensor).shape for tensor in tensors]
+    fault = verify(layers_before(tensors), known)
     if fault:
         raise RuleError(fault)
     memory: dict[str, Any] = {}
-    return tuple(int(evaluate(size, known, memory)) for size in shape)
+    return [tuple(int(evaluate(size, known, memory)) for size in shape) for shape in sizes]
+
+
+def data_sizes(network: Any) -> list[str]:
+    """Return the names of the sizes that depend on values, in order of the layers."""
+    names = {
+        size.operands[0]: None
+        for layer in network._layers
+        for tensor in layer._outputs
+        for size in facts(tensor).shape
+        if isinstance(size, Symbol) and size.operation == "data"
+    }
+    return list(names)

@@ -127,16 +127,27 @@ class EngineInspector(Plain):
 
 
 class TimingCache(Plain):
-    """Stand in for ``trt.ITimingCache``: bytes that come back."""
+    """Stand in for ``trt.ITimingCache``: the names of the layers that builds have timed."""
+
+    _head = "timing cache of the double"
 
     def _setup(self, content: bytes) -> None:
-        self._content = content or b"timing cache of the double"
+        first = f"{self._head} {self._surface.major}"
+        head, *entries = content.decode(errors="replace").splitlines() or [first]
+        number = head.removeprefix(f"{self._head} ")
+        self._version = int(number) if number.isdigit() else None
+        self._entries = set(entries)
 
     def serialize(self) -> Any:
-        return self._surface.new("IHostMemory", self._content)
+        lines = [f"{self._head} {self._version}", *sorted(self._entries)]
+        return self._surface.new("IHostMemory", "\n".join(lines).encode())
 
     def combine(self, other: Any, mismatch: bool) -> bool:
+        if other._version != self._version:
+            return False
+        self._entries |= other._entries
         return True
 
     def reset(self) -> bool:
+        self._entries.clear()
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from tests.double import contract
@@ -11,6 +12,11 @@ from tests.double.runtime import Plan, make_plan, register
 from tests.double.surface import Plain
 from tests.double.weights import is_alive
 
+DEFAULT_FEATURES = {
+    8: {"FASTER_DYNAMIC_SHAPES_0805", "DISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805"},
+    10: {"PROFILE_SHARING_0806"},
+    11: set(),
+}
 Range = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 
@@ -57,7 +63,9 @@ class Config(Plain):
         self._builder = builder
         self._profiles: list[Any] = []
         self._pools: dict[Any, int] = {}
-        self._features: dict[Any, bool] = {}
+        # What is on by default; 10 keeps only the name of profile sharing.
+        on = {*surface.PreviewFeature.__members__} & DEFAULT_FEATURES[surface.major]
+        self._features = {getattr(surface.PreviewFeature, name): True for name in on}
         self._cache: Any = None
         self._value_flags = 1 << int(surface.BuilderFlag.TF32)
         self._value_builder_optimization_level = 3
@@ -66,7 +74,23 @@ class Config(Plain):
         self._value_profiling_verbosity = surface.ProfilingVerbosity.LAYER_NAMES_ONLY
         self._value_hardware_compatibility_level = surface.HardwareCompatibilityLevel.NONE
         self._value_plugins_to_serialize: list[str] = []
-        self._value_tactic_sources = 3
+        self._value_default_device_type = surface.DeviceType.GPU
+        self._value_engine_capability = surface.EngineCapability.STANDARD
+        self._value_DLA_core = -1
+        self._value_max_num_tactics = -1
+        self._value_l2_limit_for_tiling = -1
+        self._value_remote_auto_tuning_config = ""
+        if surface.major > 8:
+            self._value_runtime_platform = surface.RuntimePlatform.SAME_AS_BUILD
+            self._value_tiling_optimization_level = surface.TilingOptimizationLevel.NONE
+        self._value_tactic_sources = self._bits(surface.TacticSource.__members__.values())
+        if surface.major == 10:
+            self._value_tactic_sources &= ~self._bits(
+                getattr(surface.TacticSource, name) for name in ("CUBLAS", "CUBLAS_LT", "CUDNN")
+            )
+
+    def _bits(self, members: Iterable[Any]) -> int:
+        return sum(1 << int(member) for member in members)
 
     def _has(self, name: str) -> bool:
         flag = self._surface.BuilderFlag.__members__.get(name)
@@ -93,6 +117,17 @@ class Config(Plain):
         self._value_builder_optimization_level = level
 
     @property
+    def DLA_core(self) -> int:
+        return self._value_DLA_core
+
+    @DLA_core.setter
+    def DLA_core(self, core: int) -> None:
+        if not 0 <= core < self._builder.num_DLA_cores:
+            self._builder._log("ERROR", f"DLA core {core} is not there")
+            return
+        self._value_DLA_core = core
+
+    @property
     def num_optimization_profiles(self) -> int:
         return len(self._profiles)
 
@@ -109,6 +144,8 @@ class Config(Plain):
         return self._features.get(feature, False)
 
     def set_tactic_sources(self, sources: int) -> bool:
+        if sources & ~self._bits(self._surface.TacticSource.__members__.values()):
+            return False
         self._value_tactic_sources = sources
         return True
 
@@ -123,9 +160,16 @@ class Config(Plain):
         return len(self._profiles) - 1
 
     def create_timing_cache(self, content: bytes) -> Any:
-        return self._surface.new("ITimingCache", content)
+        made = self._surface.new("ITimingCache", content)
+        if made._version is None:
+            self._builder._log("ERROR", "the serialized timing cache is corrupt")
+            return None
+        return made
 
     def set_timing_cache(self, cache: Any, mismatch: bool) -> bool:
+        if cache._version != self._surface.major:
+            self._builder._log("ERROR", "the timing cache is from another TensorRT")
+            return False
         self._cache = cache
         return True
 
@@ -137,6 +181,7 @@ class Builder(Plain):
     """Stand in for ``trt.Builder``."""
 
     _value_max_threads = 1
+    _value_num_DLA_cores = 0
 
     def _init(self, logger: Any) -> None:
         self._logger = logger
@@ -177,6 +222,8 @@ class Builder(Plain):
 
     def build_serialized_network(self, network: Any, config: Any, *rest: Any) -> Any:
         plan = self._plan(network, config)
+        if plan and config._cache is not None:
+            config._cache._entries.update(layer._name for layer in network._layers)
         return plan and self._surface.new("IHostMemory", register(plan))
 
     def build_engine_with_config(self, network: Any, config: Any) -> Any:
@@ -201,6 +248,7 @@ class Builder(Plain):
                 infer(layer)
             check_boundary(network)
             contract.parameters(network)
+            contract.names(network)
             (contract.weak if self._surface.major == 8 else contract.strong)(network, config)
             check_weights(self._surface, network)
             check_profiles(network, config)
@@ -245,6 +293,8 @@ def check_profiles(network: Any, config: Any) -> None:
         for tensor in values:
             if tensor._name not in profile._numbers:
                 raise RuleError(f"shape input {tensor._name} has no values in a profile")
+        for name in profile._numbers.keys() - {tensor._name for tensor in values}:
+            raise RuleError(f"a profile has values of {name}, which is no shape input")
         same_ranges(network, profile)
         for place in range(3):
             shapes = {

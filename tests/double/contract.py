@@ -7,6 +7,7 @@ from typing import Any
 from tests.double.facts import FLOATS, RuleError, Violation
 from tests.double.inference import facts
 from tests.double.rules.pointwise import PARAMETERS
+from tests.double.sizes import Symbol
 
 COMPUTING = frozenset(
     {
@@ -30,6 +31,7 @@ COMPUTING = frozenset(
         "IGridSampleLayer",
     }
 )
+STILL = frozenset({"IConstantLayer", "IShapeLayer"})
 FLOWING = frozenset({"IQuantizeLayer", "IDequantizeLayer", "IFillLayer"})
 
 
@@ -44,6 +46,10 @@ def strong(network: Any, config: Any) -> None:
     for layer in network._layers:
         if "precision" in layer._attributes or layer._output_types:
             raise RuleError(f"{layer._name}: a precision or output type in a strong network")
+        if layer._kind == "INormalizationLayer":
+            inside = facts(layer._inputs[0]).dtype
+            if inside != "FLOAT":  # strong typing computes in the type of the input
+                raise Violation(f"{layer._name}: computes in {inside}; statistics are in FLOAT")
 
 
 def weak(network: Any, config: Any) -> None:
@@ -82,6 +88,13 @@ def typed_layer(layer: Any, *, half: bool) -> None:
     computes = layer._kind in COMPUTING and bool(inputs) and inputs[0] in FLOATS
     precision = layer._attributes.get("precision")
     name = layer._name
+    moves = half and not computes and layer._kind not in STILL
+    if moves and facts(layer._outputs[0]).dtype == "FLOAT":
+        # Seen on 8.6.0: beside half values, an unconstrained float32 tensor travels as half.
+        declared = layer._output_types.get(0)
+        if precision is None or precision.name != "FLOAT" or declared != "FLOAT":
+            raise Violation(f"{name}: moves FLOAT unconstrained beside HALF, and may round it")
+        return
     if not computes or not half:
         if layer._kind in FLOWING:
             return
@@ -101,6 +114,22 @@ def typed_layer(layer: Any, *, half: bool) -> None:
         inside = layer._attributes["compute_precision"].name
         if inside != "FLOAT":
             raise Violation(f"{name}: compute_precision is {inside}; statistics are in FLOAT")
+
+
+def names(network: Any) -> None:
+    """Demand that inputs whose sizes have to be equal say so by one dimension name.
+
+    Without it TensorRT branches on whether they are (lowering.md, section 1, item 9).
+    """
+    for layer in network._layers:
+        for check in layer._checks:
+            sides = (check.left, check.right)
+            plain = all(isinstance(s, Symbol) and s.operation == "size" for s in sides)
+            if plain and check.kind in ("equal", "broadcast"):
+                raise Violation(
+                    f"{check.message}: whether {sides[0].operands[0]} is {sides[1].operands[0]} "
+                    "is asked at run time; give both one dimension name"
+                )
 
 
 def parameters(network: Any) -> None:

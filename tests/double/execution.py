@@ -113,10 +113,10 @@ class Context(Plain):
             return self._surface.dims(())
         return self._surface.dims(self._shape(binding))
 
-    def _shape(self, binding: Binding) -> Shape:
+    def _shape(self, binding: Binding, values: dict[str, int] | None = None) -> Shape:
         if binding.is_input:
             return self._shapes.get(binding.name, static(binding.shape))
-        return resolve(binding, self._known())
+        return resolve(binding, {**self._known(), **(values or {})})
 
     def get_tensor_strides(self, name: str) -> Any:
         shape = tuple(self.get_tensor_shape(name))
@@ -186,7 +186,8 @@ class Context(Plain):
         unset = self._unset()
         if unset:
             return self._fail(f"the shapes of {unset} are not set")
-        fault = broken(self._plan, {**self._known(), **self._values(addresses)})
+        values = self._values(addresses)
+        fault = broken(self._plan, {**self._known(), **values})
         if fault:
             return self._fail(fault)
         tensors: dict[str, tuple[int, Shape, Any]] = {}
@@ -196,7 +197,7 @@ class Context(Plain):
             if not pointer and binding.needs_memory and not given:
                 raise missing(binding.name)
             dtype = getattr(self._surface.DataType, binding.dtype)
-            tensors[binding.name] = (pointer, self._shape(binding), dtype)
+            tensors[binding.name] = (pointer, self._shape(binding, values), dtype)
         callback = self._plan.callback or self._surface.callback
         if callback is None:
             for binding in self._plan.bindings:

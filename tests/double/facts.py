@@ -59,7 +59,7 @@ def decide(kind: str, left: int, right: int) -> bool:
     if kind == "broadcast":
         return left == right or 1 in (left, right)
     if kind == "multiple":
-        return right == 0 if left == 0 else right != 0 and left % right == 0
+        return right != 0 and left % right == 0
     if kind == "less":
         return left < right
     return left >= right

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -126,10 +127,10 @@ def mark_shape(tensor: Any) -> None:
             waiting.extend(item for item in producer._inputs if item is not None)
 
 
-def layers_before(tensor: Any) -> list[Any]:
-    """Return the layers that a tensor is computed by."""
+def layers_before(tensors: Iterable[Any]) -> list[Any]:
+    """Return the layers that tensors are computed by."""
     found: dict[int, Any] = {}
-    waiting = [tensor._producer]
+    waiting = [tensor._producer for tensor in tensors]
     while waiting:
         layer = waiting.pop()
         if layer is not None and id(layer) not in found:

@@ -96,5 +96,5 @@ def put(layer: Any, **attributes: Any) -> Any:
     return layer
 
 
-def put_slice(lab: Lab) -> Any:
-    return lab.net.add_slice(lab.input((2,)), (0,), (1,), (1,))
+def put_slice(lab: Lab, dtype: str = "FLOAT") -> Any:
+    return lab.net.add_slice(lab.input((2,), dtype), (0,), (1,), (1,))

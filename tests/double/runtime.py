@@ -55,6 +55,7 @@ class Plan:
     sharing: bool
     refittable: bool
     weights: list[str]
+    host_code: bool
     settings: dict[str, Any] = field(default_factory=dict)
     callback: Callback | None = None
 
@@ -92,6 +93,7 @@ def make_plan(network: Any, config: Any) -> Plan:
         sharing=surface.major > 8 or config.get_preview_feature(feature),
         refittable=config._has("REFIT"),
         weights=list(network._weight_names.values()),
+        host_code=config._has("VERSION_COMPATIBLE"),
     )
 
 
@@ -117,6 +119,8 @@ def on_execute(target: Any, callback: Callback | None) -> None:
 class Runtime(Plain):
     """Stand in for ``trt.Runtime``."""
 
+    _value_engine_host_code_allowed = False
+
     def _init(self, logger: Any) -> None:
         self._logger = logger
 
@@ -131,6 +135,9 @@ class Runtime(Plain):
         plan = plans.get(bytes(content))
         if plan is None or plan.version != self._surface.major:
             self._log("ERROR", "Serialization assertion failed: corrupt plan or other version")
+            return None
+        if plan.host_code and not self.engine_host_code_allowed:
+            self._log("ERROR", "the plan holds host code, which engine_host_code_allowed forbids")
             return None
         return self._surface.new("ICudaEngine", plan, self)
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 
 from trtnn.dims import Dim, evaluate
+from trtnn.tree import flatten
 
 B = Dim("batch", 1, 2, 4)
 S = Dim("seq", 1, 5, 9)
@@ -97,6 +98,29 @@ class Row:
             "tags": (),
         }.items():
             object.__setattr__(self, key, value)
+
+
+def prepare(row: Row) -> tuple[list[Sample], Callable[..., Any]]:
+    """Return a row's input samples, and ``call(function, tensors)`` that fills its arguments."""
+    generator = torch.Generator().manual_seed(7)
+    leaves, _ = flatten((row.args, row.kwargs))
+    samples = [x for x in leaves if isinstance(x, Sample)]
+    constants = {id(x): x.make({}, generator) for x in samples if x.constant}
+
+    def call(function: Any, tensors: Any) -> Any:
+        given = iter(tensors)
+
+        def fill(value: Any) -> Any:
+            if isinstance(value, Sample):
+                return constants[id(value)] if value.constant else next(given)
+            if isinstance(value, (tuple, list)):
+                return type(value)(map(fill, value))
+            return value
+
+        args = [fill(a) for a in row.args]
+        return function(*args, **{k: fill(v) for k, v in row.kwargs.items()})
+
+    return [x for x in samples if not x.constant], call
 
 
 def all_rows() -> list[tuple[str, Row]]:

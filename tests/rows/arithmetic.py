@@ -27,6 +27,8 @@ def against_nan(function: object) -> Row:
 
 
 ROWS: list[Row] = [
+    Row(lambda x: x * (x.shape[1] / 2), T(B, S, dtype=HALF), name="times half a size"),
+    Row(lambda x: x - x.shape[0] * 1.5 / 4, T(B, S), name="minus a fraction of a size"),
     *(Row(f, T(B, S), T(S)) for f in ARITHMETIC),
     *(
         Row(f, T(B, 1, dtype=HALF), T(1, S, dtype=HALF), name=f"half {f.__name__}")
@@ -97,4 +99,44 @@ ROWS: list[Row] = [
     Row(lambda x, y: x.type_as(y), T(B, dtype=BOOL), T(1, dtype=HALF), name="type_as"),
     Row(lambda x: x.type(HALF), T(B, S), name="type"),
     Row(lambda x: x.double(), T(B), raises=UnsupportedError, name="double"),
+    Row(lambda x: torch.where(x.sum() > 0, *x.shape), T(B, S), name="where of two sizes"),
+    Row(torch.maximum, T(2, dtype=BOOL), T(2, dtype=BOOL), raises=DTypeError, name="max of bools"),
+    Row(torch.bitwise_not, T(2, dtype=INT), raises=UnsupportedError),
+    Row(torch.where, T(2, dtype=BOOL), raises=UnsupportedError, name="where of a condition alone"),
+    Row(torch.Tensor.to, T(B), T(1, dtype=HALF), name="to the type of another"),
+    Row(lambda x: x.type("torch.FloatTensor"), T(2), raises=UnsupportedError, name="type by name"),
+    Row(lambda x: x + (x.shape[0] - x.shape[0] + 3), T(B), name="plus a size that is a number"),
+    Row(
+        lambda x: x + 2**40,
+        T(B, dtype=LONG),
+        unsupported={"8.6": "has no int64"},
+        name="plus a number beyond int32",
+    ),
+    Row(
+        lambda x: x * (x.shape[0] * 2**31),
+        T(B, dtype=LONG),
+        unsupported={"8.6": "beyond int32"},
+        name="times a size beyond int32",
+    ),
+    Row(
+        torch.add,
+        T(B, dtype=torch.float64),
+        1.0,
+        unsupported=dict.fromkeys(("8.6", "10", "11"), "has no float64"),
+        name="float64",
+    ),
+    Row(
+        lambda x: x.bfloat16() * 3,
+        T(B),
+        unsupported={"8.6": "no bfloat16"},
+        name="to bfloat16",
+    ),
+    Row(
+        lambda x, a, b: torch.where(x > 0, a, b),
+        T(B, 2),
+        C(2, dtype=torch.bfloat16),
+        C(2, dtype=torch.bfloat16),
+        unsupported={"8.6": "no bfloat16 constants"},
+        name="where of bfloat16 constants",
+    ),
 ]

@@ -11,6 +11,7 @@ from tests.rows import B, C, Row, S, T
 from trtnn.errors import ShapeError, UnsupportedError
 
 HALF = torch.float16
+BF16 = torch.bfloat16
 
 ROWS: list[Row] = [
     Row(torch.matmul, T(B, 4), T(4, 3)),
@@ -51,4 +52,12 @@ ROWS: list[Row] = [
     Row(F.linear, T(B, 4), C(4), name="linear by a vector"),
     Row(F.linear, T(1, 2, 1, 2, 1, 2, B, 4), C(3, 4), C(3), name="linear rank 8"),
     Row(F.linear, T(B, 5), C(3, 4), raises=ShapeError, name="linear of size 5 by 4"),
+    Row(torch.Tensor.__rmatmul__, T(4, S), C(3, 4), name="rmatmul of a constant"),
+    Row(
+        F.linear,
+        T(B, 4, dtype=BF16),
+        C(3, 4, dtype=BF16),
+        unsupported={"8.6": "no bfloat16"},
+        name="linear bfloat16",
+    ),
 ]

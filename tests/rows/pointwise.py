@@ -9,6 +9,7 @@ from tests.rows import B, C, Row, S, T
 from trtnn.errors import DTypeError, TraceError, UnsupportedError
 
 HALF, LONG, INT = torch.float16, torch.int64, torch.int32
+BF16 = torch.bfloat16
 INF, NAN = float("inf"), float("nan")
 
 
@@ -87,4 +88,10 @@ ROWS: list[Row] = [
     Row(torch.pow, T(B, dtype=LONG), 4, raises=UnsupportedError, name="pow 4 of int64"),
     Row(lambda x: F.dropout(x, 0.5, training=False) + 1, T(B, S), name="dropout in eval"),
     Row(F.dropout, T(2), 0.5, raises=TraceError, name="dropout in training"),
+    Row(torch.sign, T(B, dtype=torch.bool), name="sign of bool"),
+    Row(torch.trunc, T(B, dtype=INT), name="trunc of int32"),
+    Row(torch.clamp, T(2), raises=UnsupportedError, name="clamp by nothing"),
+    Row(F.gelu, T(2), approximate="erf", raises=UnsupportedError, name="gelu erf"),
+    Row(F.relu, T(B, 2, dtype=BF16), unsupported={"8.6": "no bfloat16"}, name="relu bfloat16"),
+    Row(F.gelu, T(B, 2, dtype=BF16), unsupported={"8.6": "no bfloat16"}, name="gelu bfloat16"),
 ]

@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as F
 
 from tests.rows import B, Row, S, T
-from trtnn.errors import UnsupportedError
+from trtnn.dims import Dim
+from trtnn.errors import ShapeError, UnsupportedError
 
 HALF = torch.float16
+P = Dim("pixels", 4, 7, 11)
 
 ROWS: list[Row] = [
     Row(F.max_pool2d, T(B, 3, 8, 8), 3, 2, 1),
@@ -32,4 +34,32 @@ ROWS: list[Row] = [
     Row(F.adaptive_avg_pool2d, T(B, 3, 7, 5), (3, None)),
     Row(F.adaptive_max_pool2d, T(B, 3, 8, 6), (2, 3)),
     Row(F.adaptive_max_pool2d, T(B, 3, S, 6), 1),
+    Row(F.adaptive_avg_pool2d, T(B, 3, P, P), 3, name="bins of a symbolic size"),
+    Row(F.adaptive_avg_pool2d, T(B, 2, P, 7, dtype=HALF), (2, 4), name="bins half"),
+    Row(F.adaptive_max_pool2d, T(1, 2, P, 5), (3, 2), name="bins max"),
+    Row(lambda x: F.adaptive_avg_pool2d(x, (2, x.shape[3])), T(B, 2, P, P), name="bins kept"),
+    Row(F.adaptive_avg_pool2d, T(B, 2, S, 4), 5, name="more bins than entries"),
+    Row(
+        lambda x, y: F.adaptive_avg_pool2d(x, (y.shape[0], 2)),
+        T(1, 2, P, 4),
+        T(B),
+        raises=UnsupportedError,
+        name="a number of bins that is not static",
+    ),
+    Row(F.max_pool2d, T(1, 1, 2, 2), 3, raises=ShapeError, name="a window larger than the input"),
+    Row(F.max_pool2d, T(B, 1, S, S), 2, 3, 0, ceil_mode=True, raises=UnsupportedError),
+    Row(F.max_pool2d, T(1, 1, 4, 4), 2, 3, 1, ceil_mode=True, name="a window in the padding"),
+    Row(F.max_pool2d, T(2, 4, 4), 2, name="max_pool2d without a batch"),
+    Row(F.max_pool2d, T(4, 4), 2, raises=ShapeError, name="max_pool2d of a matrix"),
+    Row(F.max_pool2d, T(1, 1, 4, 4), 2, 1, 2, raises=ShapeError, name="padding above half"),
+    Row(F.adaptive_avg_pool1d, T(B, 2, 2 * S), 2),
+    Row(F.adaptive_avg_pool2d, T(B, 2, 4, 6), (4, 3), name="adaptive to its own size"),
+    Row(F.adaptive_max_pool2d, T(1, 1, 4, 4), 2, True, raises=UnsupportedError),
+    Row(lambda x: F.avg_pool2d(F.pad(x, (1, 1, 1, 0)), 3, 1), T(B, 2, 4, S), name="pool of padded"),
+    Row(
+        lambda x: F.avg_pool2d(F.pad(x, (2, 2, 2, 2)), 2, 1),
+        T(1, 2, 4, 4),
+        name="pool of much padding",
+    ),
+    Row(lambda x: F.max_pool2d(F.pad(x, (1, 1, 1, 1)), 3), T(1, 2, 4, 4), name="max of padded"),
 ]

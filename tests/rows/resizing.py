@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from tests.rows import B, Row, S, T
-from trtnn.errors import UnsupportedError
+from tests.rows import B, C, Row, S, T
+from trtnn.dims import Dim
+from trtnn.errors import ShapeError, UnsupportedError
 
 HALF = torch.float16
+P = Dim("pixels", 2, 6, 10)
 
 ROWS: list[Row] = [
     Row(F.interpolate, T(B, 3, 4, 5), (8, 7)),
@@ -31,4 +33,31 @@ ROWS: list[Row] = [
         antialias=True,
         raises=UnsupportedError,
     ),
+    Row(lambda x, y: F.interpolate(x, y.shape[-2:]), T(B, 2, 3, 4), T(1, S, S), name="to a size"),
+    Row(
+        lambda x, y: F.interpolate(x, size=(y.shape[1], 2 * y.shape[1]), mode="bilinear"),
+        T(1, 2, S, S),
+        T(B, P),
+        name="bilinear to a computed size",
+    ),
+    Row(
+        lambda x, y: F.interpolate(x, size=y.shape[1], mode="linear", align_corners=True),
+        C(1, 3, 4),
+        T(B, S),
+        name="a table to a size",
+    ),
+    Row(
+        lambda x, y: F.interpolate(x, size=(y.shape[1], 5), mode="bicubic"),
+        C(1, 3, 4, 4),
+        T(B, P),
+        name="bicubic to a size",
+    ),
+    Row(F.interpolate, T(B, 1, P, P), scale_factor=0.5, recompute_scale_factor=True, name="halves"),
+    Row(F.interpolate, T(1, 1, 4, 4), (0, 2), raises=ShapeError, name="to nothing"),
+    Row(F.interpolate, T(1, 1, 4, 4), scale_factor=(2, 2, 2), raises=ShapeError),
+    Row(F.interpolate, T(B, 1, S, S), scale_factor=1.1, raises=UnsupportedError),
+    Row(F.interpolate, T(1, 1, 4), raises=ShapeError, name="to no size"),
+    Row(F.interpolate, T(1, 1, 4, 4), (2, 2, 2), raises=ShapeError, name="to three sizes"),
+    Row(F.interpolate, T(1, 1, 2, 2, 2), (1, 1, 1), mode="area", raises=UnsupportedError),
+    Row(F.interpolate, T(B, 1, 4), 4, name="to its own size"),
 ]

@@ -130,9 +130,17 @@ def tensor_of(value: Any, dtype: torch.dtype | None = None) -> TensorT:
         if isinstance(size, Expr):
             return bind(SizeValue(size))
         value = size
+    if isinstance(value, torch.SymFloat):
+        return _fraction(value)
     if not isinstance(value, (int, float, bool)):
         raise DTypeError(f"expected a tensor or a number, got {value!r} of {type(value).__name__}")
     return torch.tensor(value, dtype=dtype)
+
+
+def _fraction(value: torch.SymFloat) -> TensorT:
+    """Return a rational multiple of sizes as a float32 scalar."""
+    numerator, denominator = value.node.parts()
+    return div(tensor_of(numerator), float(denominator))
 
 
 def result_type(*operands: Any) -> torch.dtype:
@@ -143,6 +151,8 @@ def result_type(*operands: Any) -> torch.dtype:
             spec = spec_of(operand)
             stand_ins.append(torch.empty((1,) * spec.rank, dtype=spec.dtype, device="meta"))
         else:
+            if isinstance(operand, torch.SymFloat):
+                operand = 1.0
             stand_ins.append(1 if isinstance(operand, (torch.SymInt, Expr)) else operand)
     result = stand_ins[0]
     if not any(isinstance(s, torch.Tensor) for s in stand_ins):
@@ -160,7 +170,8 @@ def promote(*operands: Any, floating: bool = False) -> list[TensorT]:
         dtype = result_type(*operands)
     if floating and not dtype.is_floating_point:
         dtype = torch.float32
-    tensors = [tensor_of(o, None if isinstance(o, torch.SymInt) else dtype) for o in operands]
+    symbolic = (torch.SymInt, torch.SymFloat)
+    tensors = [tensor_of(o, None if isinstance(o, symbolic) else dtype) for o in operands]
     return [cast(t, dtype) for t in tensors]
 
 
@@ -290,16 +301,23 @@ def gt(input: Any, other: Any) -> TensorT:
     return _compare("GREATER", input, other)
 
 
+def _or_equal(kind: str, opposite: str, a: Any, b: Any) -> TensorT:
+    x, y = promote(a, b)
+    if not spec_of(x).dtype.is_floating_point:
+        return logical_not(_compare(opposite, x, y))
+    return logical_or(_compare(kind, x, y), _compare("EQUAL", x, y))
+
+
 @torch_function(torch.le, T.le, T.__le__, torch.less_equal)
 def le(input: Any, other: Any) -> TensorT:
     """Say where ``input <= other``; false for NaN."""
-    return logical_or(lt(input, other), eq(input, other))
+    return _or_equal("LESS", "GREATER", input, other)
 
 
 @torch_function(torch.ge, T.ge, T.__ge__, torch.greater_equal)
 def ge(input: Any, other: Any) -> TensorT:
     """Say where ``input >= other``; false for NaN."""
-    return logical_or(gt(input, other), eq(input, other))
+    return _or_equal("GREATER", "LESS", input, other)
 
 
 def _logic(kind: str, a: Any, b: Any) -> TensorT:

@@ -21,6 +21,7 @@ from trtnn.op import (
     shape_of,
     spec_of,
     torch_function,
+    unequal,
 )
 from trtnn.ops.arithmetic import add, cast, logical_and, logical_not, mul, where
 from trtnn.ops.creation import arange
@@ -49,10 +50,17 @@ class Attention(Op):
     def infer(self, q: Spec, k: Spec, v: Spec, mask: Spec | None = None) -> Spec:
         require_float("attention", q)
         require_same_dtype("attention", q, k, v)
-        if not q.rank == k.rank == v.rank == 4 or q.shape[-1] != k.shape[-1]:
-            raise ShapeError(f"attention: q {q}, k {k} and v {v} do not fit")
-        if k.shape[-2] != v.shape[-2] or not q.shape[:2] == k.shape[:2] == v.shape[:2]:
-            raise ShapeError(f"attention: q {q}, k {k} and v {v} do not fit")
+        if not q.rank == k.rank == v.rank == 4:
+            raise ShapeError(f"attention: expected rank 4, got q {q}, k {k} and v {v}")
+        pairs = ((q, k, -1), (k, v, -2), (q, k, 0), (q, k, 1), (q, v, 0), (q, v, 1))
+        for one, other, axis in pairs:
+            sizes = (one.shape[axis], other.shape[axis])
+            if sizes[0] != sizes[1]:
+                raise ShapeError(
+                    f"attention: q {q}, k {k} and v {v} do not fit: sizes {unequal(*sizes)}",
+                    hint="declare one Dim for both",
+                    sizes=sizes,
+                )
         if mask is not None:
             scores = (*q.shape[:-1], k.shape[-2])
             if mask.rank != 4 or broadcast("attention", scores, mask.shape) != scores:

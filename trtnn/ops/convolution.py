@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trtnn.dims import Size, decide
+from trtnn.dims import Size, decide, failures
 from trtnn.errors import ShapeError, UnsupportedError
 from trtnn.op import (
     Op,
@@ -20,6 +20,7 @@ from trtnn.op import (
     shape_of,
     spec_of,
     torch_function,
+    unmet,
 )
 from trtnn.ops.joining import pad
 from trtnn.ops.movement import squeeze, unsqueeze
@@ -34,10 +35,14 @@ Ints = tuple[int, ...]
 
 @dataclass(frozen=True, repr=False)
 class Convolution(Op):
-    """Operands x (N, C, *spatial), kernel (K, C / groups, *window) and perhaps bias (K,)."""
+    """Operands x (N, C, *spatial), kernel (K, C / groups, *window) and perhaps bias (K,).
+
+    ``pre`` and ``post`` zeros are put before and after each spatial dim.
+    """
 
     stride: Ints
-    padding: Ints
+    pre: Ints
+    post: Ints
     dilation: Ints
     groups: int
 
@@ -52,6 +57,7 @@ class Convolution(Op):
                 f"convolution: expected {depth * self.groups} channels ({self.groups} groups of "
                 f"{depth}), got {x.shape[1]}",
                 hint="the number of channels must be static",
+                sizes=(x.shape[1], depth * self.groups),
             )
         if decide("ne", maps % self.groups, 0) or (bias is not None and bias.shape != (maps,)):
             raise ShapeError(f"convolution: {maps} maps do not fit {self.groups} groups, {bias}")
@@ -60,11 +66,14 @@ class Convolution(Op):
 
     def _size(self, axis: int, x: Spec, kernel: Spec) -> Size:
         window, size = kernel.shape[2 + axis], x.shape[2 + axis]
-        room = size + 2 * self.padding[axis] - self.dilation[axis] * (window - 1) - 1
-        if decide("lt", room, 0):
-            raise ShapeError(
+        padding = self.pre[axis] + self.post[axis]
+        room = size + padding - self.dilation[axis] * (window - 1) - 1
+        if found := failures("ge", room, 0):
+            raise unmet(
+                found,
                 f"convolution: window {window} (dilation {self.dilation[axis]}) is larger than "
-                f"size {size} with padding {self.padding[axis]} at dim {2 + axis}"
+                f"size {size} with padding {padding} at dim {2 + axis}",
+                sizes=(size,),
             )
         return room // self.stride[axis] + 1
 
@@ -72,11 +81,16 @@ class Convolution(Op):
         self, x: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor | None = None
     ) -> torch.Tensor:
         run = torch.conv2d if len(self.stride) == 2 else torch.conv3d
-        return run(x, kernel, bias, self.stride, self.padding, self.dilation, self.groups)
+        padding = self.pre
+        if self.pre != self.post:
+            sides = zip(reversed(self.pre), reversed(self.post), strict=True)
+            x = torch.nn.functional.pad(x, [n for both in sides for n in both])
+            padding = (0,) * len(self.pre)
+        return run(x, kernel, bias, self.stride, padding, self.dilation, self.groups)
 
     def lower(self, net: Net, x: ITensor, kernel: Any, bias: Any = None) -> ITensor:
         return net.convolution(
-            x, kernel, bias, self.stride, self.padding, self.dilation, self.groups
+            x, kernel, bias, self.stride, self.pre, self.post, self.dilation, self.groups
         )
 
 
@@ -113,8 +127,9 @@ def _convolve(
     padding = ints_of(padding, count)
     operands = (x, kernel) if bias is None else (x, kernel, bias)
     if count > 1:
-        return bind(Convolution(stride, padding, dilation, groups), *operands)
-    wide = Convolution((*stride, 1), (*padding, 0), (*dilation, 1), groups)
+        return bind(Convolution(stride, padding, padding, dilation, groups), *operands)
+    around = (*padding, 0)
+    wide = Convolution((*stride, 1), around, around, (*dilation, 1), groups)
     result = bind(wide, unsqueeze(x, -1), unsqueeze(kernel, -1), *operands[2:])
     return squeeze(result, -1)
 

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 
 from trtnn.dims import Expr, Size, ceil_div
-from trtnn.errors import UnsupportedError
+from trtnn.errors import ShapeError, UnsupportedError
 from trtnn.op import Op, Spec, TensorT, as_size, as_sizes, bind, shape_of, spec_of, torch_function
+from trtnn.ops.arithmetic import cast, tensor_of
+from trtnn.ops.movement import expand
 
 __all__ = [
     "Full",
@@ -107,13 +109,17 @@ def arange(*args: Any, dtype: torch.dtype | None = None, **kwargs: Any) -> Tenso
 
 @torch_function(torch.full)
 def full(size: Any, fill_value: Any, *, dtype: torch.dtype | None = None, **_: Any) -> TensorT:
-    """Return a tensor of one number."""
-    if isinstance(fill_value, (torch.Tensor, torch.SymInt)):
-        raise UnsupportedError(
-            "full: expected a number as fill_value, got a traced tensor or size",
-            hint="use x.expand(size)",
-        )
-    return bind(Full(as_sizes(size), fill_value, _dtype(dtype, fill_value)))
+    """Return a tensor of one number, which may be a size or a scalar tensor."""
+    shape = as_sizes(size)
+    if not isinstance(fill_value, (torch.Tensor, torch.SymInt, torch.SymFloat, Expr)):
+        return bind(Full(shape, fill_value, _dtype(dtype, fill_value)))
+    value = tensor_of(fill_value)
+    if shape_of(value):
+        raise ShapeError(f"full: expected a scalar as fill_value, got {spec_of(value)}")
+    kind = spec_of(value).dtype  # PyTorch reads the tensor as a Python number
+    plain = torch.get_default_dtype() if kind.is_floating_point else torch.int64
+    own = kind if kind == torch.bool else plain
+    return expand(cast(value, dtype or own), shape)
 
 
 def _sizes(size: tuple[Any, ...], named: dict[str, Any]) -> tuple[Size, ...]:

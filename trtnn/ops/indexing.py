@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trtnn.dims import (
-    Expr,
-    Size,
-    SizeSymbol,
-    bounds,
-    ceil_div,
-    decide,
-    maximum,
-    minimum,
-    product,
-)
+from trtnn.dims import Size, bounds, ceil_div, decide, maximum, minimum, product
 from trtnn.errors import DTypeError, ShapeError, UnsupportedError
 from trtnn.op import (
     Op,
@@ -28,13 +16,13 @@ from trtnn.op import (
     as_size,
     axis_of,
     bind,
-    recorder_of,
     shape_of,
     spec_of,
     torch_function,
 )
 from trtnn.ops.arithmetic import add, mul, where
-from trtnn.ops.movement import broadcast_tensors, movedim, reshape
+from trtnn.ops.masks import Column, columns_of, require_mask_fits, take_rows
+from trtnn.ops.movement import movedim, reshape
 from trtnn.ops.slicing import Concat, Slice, cat, known_of, narrow, position_of, select, slice_of
 
 if TYPE_CHECKING:
@@ -44,7 +32,6 @@ __all__ = [
     "Concat",
     "Gather",
     "GatherElements",
-    "NonZero",
     "Slice",
     "cat",
     "embedding",
@@ -52,7 +39,6 @@ __all__ = [
     "getitem",
     "index_select",
     "narrow",
-    "nonzero",
     "select",
 ]
 
@@ -125,38 +111,11 @@ class GatherElements(Op):
         return net.gather_elements(x, indices, self.axis)
 
 
-@dataclass(frozen=True, repr=False)
-class NonZero(Op):
-    """The indices of the entries that are not 0, as rows; ``count`` is known at run time only."""
-
-    count: Size
-
-    def infer(self, x: Spec) -> Spec:
-        return Spec((self.count, x.rank), torch.int64)
-
-    def reference(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.nonzero(x)
-
-    def lower(self, net: Net, x: ITensor) -> ITensor:
-        return net.nonzero(x, self.count)
-
-    def at(self, bindings: Mapping[str, int]) -> Op:
-        """Return the op itself until the count is known."""
-        bound = isinstance(self.count, Expr) and str(self.count) in bindings
-        return super().at(bindings) if bound else self
-
-    def bind_sizes(self, outputs: Any) -> dict[str, int]:
-        """Return the value of ``count``, read off the actual output."""
-        result = outputs[0] if isinstance(outputs, (tuple, list)) else outputs
-        return {str(self.count): int(result.shape[0])}
-
-
 @torch_function(torch.Tensor.__getitem__)
 def getitem(input: TensorT, index: Any) -> TensorT:
-    """Index as PyTorch does: ints, slices, None, Ellipsis, integer tensors and lists of ints.
+    """Index as PyTorch does: ints, slices, None, Ellipsis, index tensors, lists and bool masks.
 
-    Raises:
-        UnsupportedError: A boolean mask: its result has a size that depends on data.
+    What a mask picks has a size that depends on data, bounded by the mask's number of entries.
 
     >>> getitem(torch.arange(6).view(2, 3), (Ellipsis, slice(None, -1)))
     tensor([[0, 1],
@@ -178,14 +137,16 @@ def getitem(input: TensorT, index: Any) -> TensorT:
         size, stride = length, as_size(1)
         if isinstance(item, slice):
             start, size, stride = _bounds(item, length)
-        elif isinstance(item, torch.Tensor):
+        elif isinstance(item, (torch.Tensor, Column)):
+            if isinstance(item, Column):
+                require_mask_fits(item, length)
             arrays.append((len(result), item))
         else:
             start, size = position_of("indexing", as_size(item), length), 1
         starts.append(start)
         sizes.append(size)
         strides.append(stride)
-        if isinstance(item, (slice, torch.Tensor)):
+        if isinstance(item, (slice, torch.Tensor, Column)):
             result.append(size)
     cut = slice_of(input, tuple(starts), tuple(sizes), tuple(strides))
     return _take(reshape(cut, tuple(result)), arrays)
@@ -199,10 +160,11 @@ def _items(index: Any, rank: int) -> list[Any]:
         if isinstance(item, (bool, str, float)):
             raise UnsupportedError(f"indexing: {item!r} as an index")
         if isinstance(item, (list, range)):
-            item = torch.tensor(list(item), dtype=torch.int64)
-        if isinstance(item, torch.Tensor):
-            item = _array(item)
-        items.append(item)
+            item = torch.tensor(list(item), dtype=None if item else torch.int64)
+        if isinstance(item, torch.Tensor) and spec_of(item).dtype == torch.bool:
+            items += columns_of(item)
+        else:
+            items.append(_array(item) if isinstance(item, torch.Tensor) else item)
     used = sum(item is not None and item is not Ellipsis for item in items)
     if used > rank:
         raise ShapeError(f"indexing: {used} indices for a tensor of rank {rank}")
@@ -216,12 +178,8 @@ def _items(index: Any, rank: int) -> list[Any]:
 
 def _array(item: torch.Tensor) -> Any:
     spec, known = spec_of(item), known_of(item)
-    if spec.dtype in (torch.bool, torch.uint8):
-        raise UnsupportedError(
-            "indexing: a mask gives a size that depends on data; "
-            "masked_select and nonzero indexing are not there yet",
-            hint="keep the shape with torch.where or masked_fill",
-        )
+    if spec.dtype == torch.uint8:
+        raise UnsupportedError("indexing: a uint8 mask", hint="convert it with .bool()")
     _require_indices("indexing", spec)
     if known is not None and not spec.shape:
         return int(known)
@@ -254,18 +212,25 @@ def _take(input: TensorT, arrays: list[tuple[int, Any]]) -> TensorT:
     """Apply index tensors at axes of ``input`` by one Gather."""
     if not arrays:
         return input
-    axes, tensors = [a for a, _ in arrays], [t for _, t in arrays]
-    if len(axes) == 1:
-        return _gather(input, tensors[0], axes[0])
+    axes, items = [a for a, _ in arrays], [t for _, t in arrays]
+    picked = [t for t in items if isinstance(t, Column)]
+    if len(items) == 1:
+        if picked:
+            return bind(Gather(axes[0], True), input, picked[0].tensor())
+        return _gather(input, items[0], axes[0])
     first = axes[0]
+    if len({id(c.rows) for c in picked}) == 1 and len(picked) == len(items):
+        return take_rows(input, first, picked)
     if axes != list(range(first, first + len(axes))):
         input, first = movedim(input, axes, list(range(len(axes)))), 0
     shape = shape_of(input)
     lengths = shape[first : first + len(axes)]
+    places = [
+        t.tensor() if isinstance(t, Column) else _wrapped(t, length)
+        for t, length in zip(items, lengths, strict=True)
+    ]
     flat = None
-    pairs = zip(broadcast_tensors(*tensors), lengths, strict=True)
-    for tensor, length in pairs:
-        place = _wrapped(tensor, length)
+    for place, length in zip(places, lengths, strict=True):  # which broadcast as they are added
         flat = place if flat is None else add(mul(flat, length), place)
     merged = (*shape[:first], product(lengths), *shape[first + len(axes) :])
     return bind(Gather(first, True), reshape(input, merged), flat)
@@ -353,27 +318,3 @@ def embedding(
     if spec_of(weight).rank != 2:
         raise ShapeError(f"embedding: expected a table of rank 2, got {spec_of(weight)}")
     return bind(Gather(0), weight, input)
-
-
-_counts: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
-
-
-@torch_function(torch.nonzero, torch.Tensor.nonzero, torch.argwhere, torch.Tensor.argwhere)
-def nonzero(input: TensorT, *, as_tuple: bool = False) -> Any:
-    """Return the indices of the entries that are not 0, one row each.
-
-    >>> nonzero(torch.tensor([0, 3, 4]))
-    tensor([[1],
-            [2]])
-    """
-    count: Size = 0
-    recorder = recorder_of(input)
-    if recorder is not None and known_of(input) is None:
-        number = _counts[recorder] = _counts.get(recorder, -1) + 1
-        most = product([bounds(size)[1] for size in shape_of(input)])
-        assert isinstance(most, int)
-        count = Expr(SizeSymbol(f"nonzero_{number}", 0, most))
-    rows = bind(NonZero(count), input)
-    if not as_tuple:
-        return rows
-    return tuple(select(rows, 1, axis) for axis in range(spec_of(input).rank))

@@ -8,9 +8,19 @@ from typing import Any
 
 import torch
 
-from trtnn.dims import Size, ceil_div, decide, maximum, minimum
+from trtnn.dims import Size, bounds, ceil_div, decide, failures, maximum, minimum
 from trtnn.errors import ShapeError, UnsupportedError
-from trtnn.op import TensorT, as_size, as_sizes, axis_of, bind, shape_of, spec_of, torch_function
+from trtnn.op import (
+    TensorT,
+    as_size,
+    as_sizes,
+    axis_of,
+    bind,
+    shape_of,
+    spec_of,
+    torch_function,
+    unmet,
+)
 from trtnn.ops.movement import flatten, repeat, reshape, unsqueeze
 from trtnn.ops.slicing import Slice, cat, narrow, select
 
@@ -56,8 +66,9 @@ def split_with_sizes(input: TensorT, split_sizes: Any, dim: int = 0) -> tuple[Te
     for size in sizes:
         parts.append(narrow(input, axis, total, size))
         total = total + size
-    if decide("eq", total, shape[axis]) is False:
-        raise ShapeError(f"split: sizes add up to {total}, dim {axis} has {shape[axis]}")
+    if found := failures("eq", total, shape[axis]):
+        message = f"split: sizes add up to {total}, dim {axis} has {shape[axis]}"
+        raise unmet(found, message, sizes=(shape[axis], total))
     return tuple(parts)
 
 
@@ -103,15 +114,18 @@ def chunk(input: TensorT, chunks: int, dim: int = 0) -> tuple[TensorT, ...]:
     """
     shape = shape_of(input)
     axis = axis_of("chunk", dim, len(shape))
-    if isinstance(shape[axis], int):
-        return tuple(split(input, maximum(ceil_div(shape[axis], chunks), 1), axis))
-    size, exact = shape[axis] // chunks, shape[axis] % chunks
-    if exact != 0:
+    total = shape[axis]
+    if isinstance(total, int):
+        return tuple(split(input, maximum(ceil_div(total, chunks), 1), axis))
+    if total % chunks != 0 and bounds(total)[0] <= (chunks - 1) ** 2:
         raise UnsupportedError(
-            f"chunk: {shape[axis]} is not shown to divide by {chunks}",
-            hint="use split with a list of sizes, or a Dim times the number of chunks",
+            f"chunk: {total} may be as small as {bounds(total)[0]}, where PyTorch gives fewer "
+            f"than {chunks} parts",
+            hint=f"a Dim with min={(chunks - 1) ** 2 + 1}, or split with a list of sizes",
         )
-    return split_with_sizes(input, [size] * chunks, axis)
+    size = ceil_div(total, chunks)
+    sizes = [size] * (chunks - 1)
+    return split_with_sizes(input, [*sizes, total - size * (chunks - 1)], axis)
 
 
 @torch_function(torch.tensor_split, torch.Tensor.tensor_split)
@@ -121,11 +135,10 @@ def tensor_split(input: TensorT, indices_or_sections: Any, dim: int = 0) -> tupl
     axis = axis_of("tensor_split", dim, len(shape))
     total = shape[axis]
     if isinstance(indices_or_sections, int):
-        if not isinstance(total, int):
-            return chunk(input, indices_or_sections, axis)
-        base, more = divmod(total, indices_or_sections)
-        sizes: list[Size] = [base + int(i < more) for i in range(indices_or_sections)]
-        return split_with_sizes(input, sizes, axis)
+        base, more = total // indices_or_sections, total % indices_or_sections
+        starts = [i * base + minimum(i, more) for i in range(indices_or_sections)]
+        ends = [*starts[1:], total]
+        return tuple(narrow(input, axis, a, b - a) for a, b in zip(starts, ends, strict=True))
     places: list[Size] = [0]
     for index in as_sizes(tuple(indices_or_sections)):
         place = index + total if decide("lt", index, 0) else index
@@ -150,7 +163,7 @@ def unbind(input: TensorT, dim: int = 0) -> tuple[TensorT, ...]:
     return tuple(select(input, axis, i) for i in range(count))
 
 
-MODES = {"constant": "FILL", "reflect": "REFLECT", "replicate": "CLAMP"}
+MODES = {"constant": "FILL", "reflect": "REFLECT", "replicate": "CLAMP", "circular": "WRAP"}
 
 
 @torch_function(torch.nn.functional.pad)
@@ -158,7 +171,7 @@ def pad(input: TensorT, pad: Any, mode: str = "constant", value: float | None = 
     """Widen dims, last dim first: ``(left, right, top, bottom, ...)``; negative amounts crop.
 
     Raises:
-        UnsupportedError: The mode is ``circular``.
+        ShapeError: ``reflect`` or ``circular`` reach farther than the input.
 
     >>> globals()["pad"](torch.ones(2), (1, 0))
     tensor([0., 1., 1.])
@@ -174,13 +187,15 @@ def pad(input: TensorT, pad: Any, mode: str = "constant", value: float | None = 
     before = [0] * (len(shape) - count) + list(amounts[::2])[::-1]
     after = [0] * (len(shape) - count) + list(amounts[1::2])[::-1]
     start = tuple(0 - b for b in before)
+    if mode == "circular":  # counted so that no index is negative
+        start = tuple(_remainder(s, n) if n != 0 else s for s, n in zip(start, shape, strict=True))
     size = tuple(b + s + a for b, s, a in zip(before, shape, after, strict=True))
     for axis, (length, b, a) in enumerate(zip(shape, before, after, strict=True)):
-        too_much = decide("ge", b, length) or decide("ge", a, length)
-        if mode == "reflect" and (b, a) != (0, 0) and too_much:
-            raise ShapeError(
-                f"pad: reflecting by {b}, {a} needs more than size {length} at dim {axis}"
-            )
+        inner = {"reflect": "lt", "circular": "le"}.get(mode)
+        for amount in (b, a) if inner else ():
+            if found := failures(str(inner), amount, length):
+                message = f"pad: {mode} by {b}, {a} reaches beyond size {length} at dim {axis}"
+                raise unmet(found, message, sizes=(length, amount))
     inside = all(decide("le", a, 0) for a in amounts)
     chosen = "STRICT_BOUNDS" if inside else MODES[mode]
     operation = Slice(start, size, (1,) * len(shape), chosen)
@@ -215,17 +230,15 @@ def roll(input: TensorT, shifts: Any, dims: Any = None) -> TensorT:
     if len(steps) != len(axes):
         raise ShapeError(f"roll: {len(steps)} shifts for {len(axes)} dims")
     shape = shape_of(input)
+    start: list[Size] = [0] * len(shape)
     for step, dim in zip(steps, axes, strict=True):
         axis = axis_of("roll", dim, len(shape))
-        length, amount = shape[axis], as_size(step)
-        if length == 0 or amount == 0:
-            continue
-        amount = _remainder(amount, length)
-        if amount == 0:
-            continue
-        end = narrow(input, axis, length - amount, amount)
-        input = cat([end, narrow(input, axis, 0, length - amount)], axis)
-    return input
+        length = shape[axis]
+        if length != 0:
+            start[axis] = _remainder(start[axis] - as_size(step), length)
+    if all(s == 0 for s in start):
+        return input
+    return bind(Slice(tuple(start), shape, (1,) * len(shape), "WRAP"), input)
 
 
 @torch_function(torch.flip, torch.Tensor.flip)

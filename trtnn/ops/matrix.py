@@ -18,6 +18,7 @@ from trtnn.op import (
     shape_of,
     spec_of,
     torch_function,
+    unequal,
 )
 from trtnn.ops.arithmetic import add, mul
 from trtnn.ops.movement import reshape, squeeze, unsqueeze
@@ -47,8 +48,9 @@ class MatrixMultiply(Op):
         right, columns = b.shape[-2:][:: -1 if self.transpose_b else 1]
         if left != right:
             raise ShapeError(
-                f"matmul: {a.shape} @ {b.shape}: inner sizes {left} and {right} differ",
+                f"matmul: {a.shape} @ {b.shape}: inner sizes {unequal(left, right)}",
                 hint="transpose one side, or check the in_features of the layer before",
+                sizes=(left, right),
             )
         batch = broadcast("matmul", a.shape[:-2], b.shape[:-2])
         return Spec((*batch, rows, columns), a.dtype)
@@ -93,7 +95,9 @@ def _product(function: str, a: TensorT, b: TensorT, ranks: tuple[int, int]) -> T
             hint="torch.matmul takes every rank",
         )
     if ranks == (3, 3) and left[0] != right[0]:
-        raise ShapeError(f"{function}: batch sizes {left[0]} and {right[0]} differ")
+        raise ShapeError(
+            f"{function}: batch sizes {unequal(left[0], right[0])}", sizes=(left[0], right[0])
+        )
     return matmul(a, b)
 
 
@@ -149,7 +153,8 @@ def linear(input: TensorT, weight: TensorT, bias: TensorT | None = None) -> Tens
     if not spec.shape or spec.shape[-1] != kernel.shape[-1]:
         raise ShapeError(
             f"linear: input {spec} has last size {spec.shape[-1] if spec.shape else None}, "
-            f"weight {kernel} takes {kernel.shape[-1]}"
+            f"weight {kernel} takes {kernel.shape[-1]}",
+            sizes=(*spec.shape[-1:], kernel.shape[-1]),
         )
     x = unsqueeze(input, 0) if spec.rank == 1 else input
     if kernel.rank == 1:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trtnn.dims import Size, decide, product
+from trtnn.dims import Size, decide, failures, product
 from trtnn.errors import ShapeError, UnsupportedError
 from trtnn.op import (
     Op,
@@ -22,6 +22,7 @@ from trtnn.op import (
     shape_of,
     spec_of,
     torch_function,
+    unmet,
 )
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class Expand(Op):
                 raise ShapeError(
                     f"expand: size {size} at dim {axis} is neither 1 nor {target}",
                     hint="only dims of size 1 expand; use repeat() to copy others",
+                    sizes=(size, target),
                 )
         return Spec(self.shape, x.dtype)
 
@@ -126,10 +128,12 @@ class Identity(Op):
 
 
 def _require_volume(function: str, given: Sequence[Size], wanted: Sequence[Size]) -> None:
-    if decide("eq", product(given), product(wanted)) is False:
-        raise ShapeError(
-            f"{function}: {_text(given)} has {product(given)} elements, "
-            f"{_text(wanted)} has {product(wanted)}",
+    before, after = product(given), product(wanted)
+    if found := failures("eq", before, after):
+        raise unmet(
+            found,
+            f"{function}: {_text(given)} has {before} elements, {_text(wanted)} has {after}",
+            sizes=(before, after),
             hint="leave one size to be computed: -1",
         )
 
@@ -156,9 +160,11 @@ def _resolve(function: str, total: Size, sizes: tuple[Size, ...]) -> tuple[Size,
     if decide("eq", rest, 0):
         raise ShapeError(f"{function}: -1 beside a 0 in {_text(sizes)} is ambiguous")
     found = total // rest
-    if decide("eq", found * rest, total) is False:
-        raise ShapeError(
+    if wrong := failures("eq", found * rest, total):
+        raise unmet(
+            wrong,
             f"{function}: {total} elements do not divide into {_text(sizes)}",
+            sizes=(total, rest),
             hint=f"{total} would have to be a multiple of {rest}",
         )
     return tuple(found if size == -1 else size for size in sizes)
@@ -390,6 +396,7 @@ def _expanded(function: str, old: tuple[Size, ...], sizes: tuple[Size, ...]) -> 
             raise ShapeError(
                 f"{function}: size {size} at dim {axis + missing} is neither 1 nor {target}",
                 hint="only dims of size 1 expand; use repeat() to copy others",
+                sizes=(size, target),
             )
     return new
 

@@ -23,6 +23,7 @@ from trtnn.op import (
 )
 from trtnn.ops.arithmetic import add, cast, mul
 from trtnn.ops.movement import reshape
+from trtnn.ops.slicing import known_of
 
 if TYPE_CHECKING:
     from trtnn.network import ITensor, Net
@@ -194,11 +195,21 @@ def group_norm(
     groups = 1 if num_groups == channels else num_groups
     scales = [_affine(None, v, (1, num_groups, *ones), spec.dtype) for v in (1.0, 0.0)]
     x = bind(Normalization(axes, float(eps), groups), x, *scales)
-    if weight is not None:
+    given = [p for p in (weight, bias) if p is not None]
+    if given and all(known_of(p) is not None for p in given):
+        # One scale layer: what a batch norm of mean 0 and variance 1 is.
+        x = batch_norm(x, *_standard(given[0]), weight, bias, eps=0.0)
+    elif given:
         x = mul(x, _affine(weight, 1.0, per_channel, spec.dtype))
-    if bias is not None:
         x = add(x, _affine(bias, 0.0, per_channel, spec.dtype))
     return reshape(x, spec.shape)
+
+
+def _standard(parameter: TensorT) -> tuple[TensorT, TensorT]:
+    """Return mean 0 and variance 1 for each channel."""
+    shape, dtype = spec_of(parameter).shape, spec_of(parameter).dtype
+    sizes = [int(str(size)) for size in shape]
+    return torch.zeros(sizes, dtype=dtype), torch.ones(sizes, dtype=dtype)
 
 
 @torch_function(torch.nn.functional.instance_norm)

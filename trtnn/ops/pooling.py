@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trtnn.dims import Size, ceil_div, decide
+from trtnn.dims import Size, ceil_div, failures
 from trtnn.errors import ShapeError, UnsupportedError
-from trtnn.op import Op, Spec, TensorT, bind, require_float, shape_of, spec_of, torch_function
+from trtnn.op import (
+    Op,
+    Spec,
+    TensorT,
+    as_size,
+    bind,
+    require_float,
+    shape_of,
+    spec_of,
+    torch_function,
+    unmet,
+)
 from trtnn.ops.convolution import ints_of
 from trtnn.ops.joining import pad
 from trtnn.ops.movement import reshape, squeeze, unsqueeze
@@ -54,8 +65,9 @@ class Pool(Op):
         sizes: list[Size] = []
         for axis, window in enumerate(self.window):
             room = x.shape[2 + axis] + self.pre[axis] + self.post[axis] - window
-            if decide("lt", room, 0):
-                raise ShapeError(f"pool: window {window} is larger than dim {2 + axis} of {x}")
+            if found := failures("ge", room, 0):
+                message = f"pool: window {window} is larger than dim {2 + axis} of {x}"
+                raise unmet(found, message, sizes=(x.shape[2 + axis],))
             sizes.append(room // self.stride[axis] + 1)
         return Spec((*x.shape[:2], *sizes), x.dtype)
 
@@ -198,7 +210,7 @@ def _adaptive(function: str, x: TensorT, output_size: Any, count: int) -> Tensor
     given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * count
     axes = list(range(rank - count, rank))
     sizes = shape_of(x)[rank - count :]
-    wanted = [s if g is None else int(g) for s, g in zip(sizes, given, strict=True)]
+    wanted = [s if g is None else as_size(g) for s, g in zip(sizes, given, strict=True)]
     reduce = amax if "max" in function else mean
     if all(w == 1 for w in wanted):
         return reduce(x, tuple(axes), True)
@@ -218,18 +230,18 @@ def _bins(function: str, x: TensorT, axis: int, size: Size, bins: Size, reduce: 
         return x
     if bins == 1:
         return reduce(x, (axis,), True)
-    if not isinstance(size, int) or not isinstance(bins, int):
-        if isinstance(size, int) or size % bins != 0:
-            raise UnsupportedError(
-                f"{function}: {bins} windows of the symbolic size {size}",
-                hint="use an output size of 1, or a size that is a multiple of it",
-            )
+    if not isinstance(bins, int):
+        raise UnsupportedError(
+            f"{function}: {bins} windows of size {size}: their number is not static",
+            hint="interpolate(mode='area') has the same limit; use F.interpolate(mode='bilinear')",
+        )
+    if not isinstance(size, int) and size % bins == 0:
         shape = shape_of(x)
         parts = (*shape[:axis], bins, size // bins, *shape[axis + 1 :])
         return reduce(reshape(x, parts), (axis + 1,), False)
     windows = []
     for i in range(bins):
-        start, end = i * size // bins, -(-(i + 1) * size // bins)
+        start, end = i * size // bins, ceil_div((i + 1) * size, bins)
         windows.append(reduce(narrow(x, axis, start, end - start), (axis,), True))
     return cat(windows, axis)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from trtnn.dims import product
 from trtnn.errors import DTypeError, ShapeError, UnsupportedError
 from trtnn.op import (
     Op,
@@ -20,12 +21,12 @@ from trtnn.op import (
     spec_of,
     torch_function,
 )
-from trtnn.ops.arithmetic import cast, maximum, minimum, mul, sub
+from trtnn.ops.arithmetic import cast, div, maximum, mul, sub, tensor_of
 from trtnn.ops.pointwise import unary
 
 __all__ = [
-    "Reduce", "Softmax", "all", "amax", "amin", "any", "log_softmax", "max", "mean", "min", "prod",
-    "softmax", "std", "sum", "var",
+    "Reduce", "Softmax", "all", "amax", "amin", "any", "log_softmax", "mean", "prod", "softmax",
+    "std", "sum", "var",
 ]  # fmt: skip
 
 T = torch.Tensor
@@ -86,8 +87,6 @@ class Softmax(Op):
         return torch.softmax(x, self.axis)
 
     def lower(self, net: Any, x: Any) -> Any:
-        if x.rank == 0:  # SoftMax takes no scalar, in any version
-            return net.shuffle(net.softmax(net.shuffle(x, shape=(1,)), 0), shape=())
         return net.softmax(x, self.axis)
 
 
@@ -143,32 +142,6 @@ def amin(input: TensorT, dim: Any = (), keepdim: bool = False) -> TensorT:
     return _reduce("amin", "MIN", input, dim, keepdim)
 
 
-def _with_indices(name: str, dim: Any) -> None:
-    if dim is not None:
-        raise UnsupportedError(
-            f"{name} along a dim also gives indices, which is not taken yet",
-            hint=f"torch.a{name}(x, dim) gives the values",
-        )
-
-
-@torch_function(torch.max, T.max)
-def max(input: TensorT, dim: Any = None, keepdim: bool = False) -> TensorT:
-    """Take the largest entry of all, or of two tensors given one as ``dim``."""
-    if isinstance(dim, torch.Tensor):
-        return maximum(input, dim)
-    _with_indices("max", dim)
-    return amax(input)
-
-
-@torch_function(torch.min, T.min)
-def min(input: TensorT, dim: Any = None, keepdim: bool = False) -> TensorT:
-    """Take the smallest entry of all, or of two tensors given one as ``dim``."""
-    if isinstance(dim, torch.Tensor):
-        return minimum(input, dim)
-    _with_indices("min", dim)
-    return amin(input)
-
-
 @torch_function(torch.prod, T.prod)
 def prod(input: TensorT, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> TensorT:
     """Multiply the entries along ``dim``, all of them if None."""
@@ -200,10 +173,7 @@ def var(
     *,
     correction: Any = None,
 ) -> TensorT:
-    """Compute the variance along static dims.
-
-    Raises:
-        UnsupportedError: A dim's size is symbolic.
+    """Compute the variance along dims; without ``unbiased``, that of the entries alone.
 
     >>> var(torch.tensor([1.0, 3.0]), unbiased=False)
     tensor(1.)
@@ -212,15 +182,13 @@ def var(
         dim, unbiased = None, dim
     freedom = correction if correction is not None else int(unbiased)
     axes = _axes("var", input, dim)
-    count = 1
-    for axis in axes:
-        size = shape_of(input)[axis]
-        if not isinstance(size, int):
-            raise UnsupportedError(f"var: over the symbolic size {size}")
-        count *= size
+    count = product([shape_of(input)[axis] for axis in axes])
     centred = sub(input, mean(input, axes, keepdim=True))
     squares = _reduce("var", "SUM", mul(centred, centred), axes, keepdim)
-    return mul(squares, 1.0 / (count - freedom)) if count > freedom else mul(squares, float("nan"))
+    if isinstance(count, int) and isinstance(freedom, int):
+        return mul(squares, 1.0 / (count - freedom) if count > freedom else float("nan"))
+    left = maximum(sub(cast(tensor_of(count), torch.float32), freedom), 0.0)
+    return div(squares, cast(left, spec_of(squares).dtype))
 
 
 @torch_function(torch.std, T.std)
@@ -232,7 +200,7 @@ def std(
     *,
     correction: Any = None,
 ) -> TensorT:
-    """Compute the square root of the variance along static dims."""
+    """Compute the square root of the variance along dims."""
     return unary("SQRT", var(input, dim, unbiased, keepdim, correction=correction))
 
 

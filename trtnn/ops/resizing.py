@@ -27,7 +27,7 @@ from trtnn.ops.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
 if TYPE_CHECKING:
     from trtnn.network import ITensor, Net
 
-__all__ = ["Resize", "interpolate", "upsample"]
+__all__ = ["Resize", "interpolate"]
 
 MODES = {
     "nearest": ("NEAREST", (1, 2, 3)),
@@ -142,15 +142,3 @@ def interpolate(
         wide = bind(Resize((1, *wanted), kind, coordinates), unsqueeze(input, 2))
         return squeeze(wide, 2)
     return bind(Resize(wanted, kind, coordinates), input)
-
-
-@torch_function(torch.nn.functional.upsample)
-def upsample(
-    input: TensorT,
-    size: Any = None,
-    scale_factor: Any = None,
-    mode: str = "nearest",
-    align_corners: bool | None = None,
-) -> TensorT:
-    """Resize, under the older name of ``interpolate``."""
-    return interpolate(input, size, scale_factor, mode, align_corners)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trtnn.dims import Size, decide
+from trtnn.dims import Size, decide, failures
 from trtnn.errors import ShapeError
 from trtnn.op import (
     Op,
@@ -22,6 +22,7 @@ from trtnn.op import (
     shape_of,
     spec_of,
     torch_function,
+    unmet,
 )
 from trtnn.ops.arithmetic import cast
 from trtnn.ops.movement import reshape
@@ -47,8 +48,9 @@ class Slice(Op):
         if not x.rank == len(self.start) == len(self.size) == len(self.stride):
             raise ShapeError(f"slice: {len(self.start)} starts for rank {x.rank}")
         for axis, size in enumerate(self.size):
-            if decide("lt", size, 0):
-                raise ShapeError(f"slice: size {size} at dim {axis} is negative")
+            if found := failures("ge", size, 0):
+                message = f"slice: size {size} at dim {axis} is negative"
+                raise unmet(found, message, sizes=(size,))
         if fill is not None:
             require_same_dtype("slice", x, fill)
         return Spec(self.size, x.dtype)
@@ -68,6 +70,8 @@ class Slice(Op):
                 period = max(2 * length - 2, 1)
                 at = at.abs() % period
                 at = torch.where(at >= length, period - at, at)
+            if self.mode == "WRAP":
+                at = at % max(length, 1)
             if self.mode == "FILL":
                 there = ((at >= 0) & (at < length)).view(-1, *(1,) * (x.dim() - 1 - axis))
                 inside = there if inside is None else inside & there
@@ -103,9 +107,13 @@ class Concat(Op):
         for spec in specs:
             pairs = enumerate(zip(first.shape, spec.shape, strict=False))
             if spec.rank != first.rank or any(a != b for i, (a, b) in pairs if i != self.axis):
+                sizes = zip(first.shape, spec.shape, strict=False)
                 raise ShapeError(
                     f"cat: {first} and {spec} differ in more than dim {self.axis}",
                     hint="all other sizes must be equal, or be the same Dim",
+                    sizes=next(
+                        (p for i, p in enumerate(sizes) if i != self.axis and p[0] != p[1]), ()
+                    ),
                 )
             total = total + spec.shape[self.axis]
         shape = (*first.shape[: self.axis], total, *first.shape[self.axis + 1 :])
@@ -119,11 +127,12 @@ class Concat(Op):
 
 
 def known_of(tensor: Any) -> torch.Tensor | None:
-    """Return the value of a tensor that is known while tracing, None of others."""
-    if recorder_of(tensor) is None:
-        return tensor if isinstance(tensor, torch.Tensor) else None
-    known: torch.Tensor | None = getattr(tensor, "_trtnn_known", None)
-    return known
+    """Return a tensor whose value is known while tracing as it is, None for others.
+
+    What is asked of it is remembered: other parameters must give the same answer.
+    """
+    is_known = recorder_of(tensor) is None or getattr(tensor, "_trtnn_known", None) is not None
+    return tensor if is_known and isinstance(tensor, torch.Tensor) else None
 
 
 def slice_of(input: TensorT, start: Sizes, size: Sizes, stride: Sizes) -> TensorT:
@@ -147,8 +156,9 @@ def position_of(function: str, index: Size, length: Size) -> Size:
     if negative is None:
         raise ShapeError(f"{function}: index {index} may be negative or not", hint="narrow its Dim")
     place = index + length if negative else index
-    if decide("lt", place, 0) or decide("ge", place, length):
-        raise ShapeError(f"{function}: index {index} is out of range for size {length}")
+    if found := failures("ge", place, 0) or failures("lt", place, length):
+        message = f"{function}: index {index} is out of range for size {length}"
+        raise unmet(found, message, sizes=(length, index))
     return place
 
 
@@ -163,8 +173,9 @@ def narrow(input: TensorT, dim: int, start: Any, length: Any) -> TensorT:
     axis = axis_of("narrow", dim, len(shape))
     begin, size = as_size(start), as_size(length)
     begin = begin + shape[axis] if decide("lt", begin, 0) else begin
-    if decide("gt", begin + size, shape[axis]) or decide("lt", begin, 0):
-        raise ShapeError(f"narrow: {begin} to {begin + size} is outside size {shape[axis]}")
+    if found := failures("ge", begin, 0) or failures("le", begin + size, shape[axis]):
+        message = f"narrow: {begin} to {begin + size} is outside size {shape[axis]}"
+        raise unmet(found, message, sizes=(shape[axis], begin, size))
     return along(input, axis, begin, size)
 
 

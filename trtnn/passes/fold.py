@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from trtnn.graph import Graph, Node, Recipe, Value
+from trtnn.graph import Graph, Node
 from trtnn.ops.convolution import Convolution
 from trtnn.ops.normalization import BatchNorm
 from trtnn.passes.rewriter import Rewriter
@@ -39,19 +39,13 @@ def fold_norms(graph: Graph) -> Graph:
 
 
 def _fold(rewriter: Rewriter, conv: Node, norm: Node) -> None:
-    def tensor(value: Value) -> torch.Tensor:
-        return rewriter.constants[value].tensor
-
-    assert isinstance(norm.op, BatchNorm)
-    kernel = tensor(conv.inputs[1])
-    bias = tensor(conv.inputs[2]) if len(conv.inputs) > 2 else None
-    parameters = tuple(map(tensor, norm.inputs[1:]))
-    operands = (kernel, bias, norm.op, parameters)
+    bias = conv.inputs[2] if len(conv.inputs) > 2 else None
+    operands = (conv.inputs[1], bias, norm.op, norm.inputs[1:])
     rewriter.origin = conv.origin
-    new_kernel = rewriter.constant(folded_kernel(*operands), Recipe(folded_kernel, operands))
-    new_bias = rewriter.constant(folded_bias(*operands), Recipe(folded_bias, operands))
+    kernel = rewriter.compute(folded_kernel, *operands)
+    shift = rewriter.compute(folded_bias, *operands)
     x = rewriter.tensor(conv.inputs[0])
-    rewriter.substitute(norm.outputs, rewriter.record(conv.op, (x, new_kernel, new_bias)))
+    rewriter.substitute(norm.outputs, rewriter.record(conv.op, (x, kernel, shift)))
 
 
 def folded_kernel(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +10,9 @@ import torch
 
 from trtnn.dims import Size, decide
 from trtnn.errors import GraphError
-from trtnn.graph import Constant, Graph, Node, Origin, Recipe, Value, as_tuple
+from trtnn.graph import Constant, Graph, Node, Origin, Value, as_tuple
 from trtnn.op import TABLE, Op, Spec
+from trtnn.program import ProgramBuilder, Slot, change
 from trtnn.tensor import Tensor
 
 
@@ -27,6 +28,7 @@ class Rewriter:
         self.graph = graph
         self.nodes: list[Node] = []
         self.constants = dict(graph.constants)
+        self.program = ProgramBuilder(graph.program)
         self.replaced: dict[Value, Value] = {}
         self.origin = Origin()
         self.count = 0
@@ -53,14 +55,35 @@ class Rewriter:
         current = self.value(value)
         return Tensor(current.spec, self, value=current)
 
-    def constant(self, tensor: torch.Tensor, recipe: Recipe | None = None) -> Value:
-        """Add a constant."""
+    def constant(self, tensor: torch.Tensor, slot: Slot | None = None) -> Value:
+        """Add a constant; ``slot`` is its place in the program, None where it never changes."""
         self.count += 1
         value = Value(
             f"p{len(self.constants)}_{self.count}", Spec(tuple(tensor.shape), tensor.dtype)
         )
-        self.constants[value] = Constant(tensor, None, recipe)
+        self.constants[value] = Constant(tensor, None, slot)
         return value
+
+    def compute(self, function: Callable[..., torch.Tensor], *arguments: Any) -> Value:
+        """Add the constant that ``function`` gives; a Value among its arguments is a constant.
+
+        Refitting calls ``function`` again, with what those constants are then.
+        """
+        operands: dict[Slot, torch.Tensor] = {}
+
+        def enter(value: Value) -> Slot:
+            constant = self.constants[value]
+            slot = (
+                constant.slot if constant.slot is not None else self.program.leaf(constant.tensor)
+            )
+            operands[slot] = constant.tensor
+            return slot
+
+        slots = change(arguments, Value, enter)
+        result = function(*change(slots, Slot, operands.__getitem__))
+        (slot,) = self.program.step((function, slots, {}), operands, result)
+        varies = self.program.memory[slot] in self.program.varying
+        return self.constant(result, slot if varies else None)
 
     def value_of(self, operand: Any) -> Value:
         if isinstance(operand, Value):
@@ -102,4 +125,7 @@ class Rewriter:
         """Return the new graph, without what nothing uses any more."""
         outputs = tuple(map(self.value, self.graph.outputs))
         nodes = tuple(self.nodes)
-        return replace(self.graph, nodes=nodes, outputs=outputs, constants=self.constants).live()
+        program = self.program.finish()
+        return replace(
+            self.graph, nodes=nodes, outputs=outputs, constants=self.constants, program=program
+        ).live()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trtnn.graph import Graph
+from trtnn.graph import Graph, Value
 from trtnn.op import Spec
 from trtnn.ops.movement import Shuffle
 from trtnn.passes.rewriter import Rewriter
@@ -13,7 +13,7 @@ def merge_shuffles(graph: Graph) -> Graph:
     makers = {value: node for node in graph.nodes for value in node.outputs}
     uses = graph.uses()
     rewriter = Rewriter(graph)
-    merged: dict[object, tuple[Shuffle, object]] = {}
+    merged: dict[Value, tuple[Shuffle, Value]] = {}
     for node in graph.nodes:
         if not isinstance(node.op, Shuffle):
             rewriter.keep(node)
@@ -24,10 +24,9 @@ def merge_shuffles(graph: Graph) -> Graph:
         maker = makers.get(source)
         if before is not None and maker is not None and uses[source] == 1:
             first, start = before
-            spec = next(v.spec for v in graph.values() if v is start)
-            joined = join(first, node.op, spec, source.spec)
+            joined = join(first, node.op, start.spec, source.spec)
             if joined is not None:
-                operation, origin = joined, start  # type: ignore[assignment]
+                operation, origin = joined, start
         merged[node.outputs[0]] = (operation, origin)
         rewriter.origin = node.origin
         if operation.infer(origin.spec) == origin.spec and is_identity(operation, origin.spec):

@@ -110,6 +110,9 @@ def elementwise(case: Case) -> list[Facts]:
 def select(case: Case) -> list[Facts]:
     condition, then, other = case.operand(0), case.operand(1), case.operand(2)
     case.types(condition, frozenset({"BOOL"}), "condition")
+    # 8.6 documents INT32, HALF and FLOAT; later versions take BOOL as well.
+    allowed = FLOATS | (INTEGERS if case.major == 8 else INTEGERS | {"BOOL"})
+    case.types(then, allowed, "data")
     case.same(then, other)
     shape = case.broadcast([condition.shape, then.shape, other.shape], "select")
     values = None
@@ -158,6 +161,11 @@ def scale(case: Case) -> list[Facts]:
     case.require(x.rank >= 3, f"rank {x.rank} is below 3")
     axis = case.axis(case["channel_axis"], x.rank)
     mode = case["mode"].name
+    kinds = {
+        case[what].dtype.name for what in ("shift", "scale", "power") if case[what] is not None
+    }
+    # Seen on 8.6.0: absent weights count too, and their type is FLOAT unless it is given.
+    case.require(len(kinds) < 2, "scale.type == shift.type && shift.type == power.type")
     for what in ("shift", "scale", "power"):
         weights = case[what]
         if weights is None or weights.size == 0:

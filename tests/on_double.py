@@ -1,0 +1,30 @@
+"""A model compiled for a double of TensorRT, called as users call it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+import trtnn
+from tests import double
+from trtnn._trt import TensorRT
+from trtnn.compiled import CompiledModule
+from trtnn.compiler import optimize
+from trtnn.engine import build
+from trtnn.options import BuildOptions
+from trtnn.runner import Runner
+from trtnn.signature import _parameters, declare
+
+
+def on_double(
+    version: str, function: Any, inputs: Any, runner: Any = Runner
+) -> tuple[CompiledModule, Any]:
+    """Return the model, and the runner that it calls."""
+    library = TensorRT(double.load(version))
+    traced = trtnn.trace(function, inputs)
+    graph = optimize(traced, library)
+    engine = build(graph, library, BuildOptions())
+    runs = runner(engine, graph, torch.device("cpu"), "always")
+    signature = declare(function, inputs)
+    return CompiledModule(traced, signature, _parameters(function), runs, engine), runs

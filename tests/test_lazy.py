@@ -1,0 +1,88 @@
+"""Compiling at the first call: what later calls build, what is proposed, what is widened."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+import torch
+
+import trtnn
+from trtnn import InputError, OptionError, RecompileWarning
+
+
+def double(x: torch.Tensor) -> torch.Tensor:
+    return x * 2
+
+
+def total(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return x + y.sum()
+
+
+def test_the_warning_proposes_the_declaration() -> None:
+    model = trtnn.compile(total, backend="reference")
+    model(torch.ones(2, 3), torch.ones(2))
+    proposal = (
+        r'x_0 = trtnn\.Dim\("x_0", 2, 5, 5\); inputs=\{"x": trtnn\.Input\(\(x_0, 3,\), '
+        r'torch\.float32\), "y": trtnn\.Input\(\(x_0,\), torch\.float32\)\}'
+    )
+    with pytest.warns(RecompileWarning, match=proposal):
+        model(torch.ones(5, 3), torch.ones(5))
+
+
+def test_the_proposal_is_a_declaration_that_works() -> None:
+    model = trtnn.compile(double, backend="reference")
+    model(torch.ones(2, 3))
+    with pytest.warns(RecompileWarning) as caught:
+        model(torch.ones(5, 3))
+    text = str(caught[0].message).split("declare what changes: ")[1].split(", or give")[0]
+    scope: dict[str, Any] = {"trtnn": trtnn, "torch": torch}
+    exec(text, scope)
+    declared = trtnn.compile(double, inputs=scope["inputs"], backend="reference")
+    for size in (2, 3, 5):
+        assert declared(torch.ones(size, 3)).shape == (size, 3)
+    with pytest.raises(InputError):
+        declared(torch.ones(6, 3))
+
+
+def test_dynamic_makes_what_changed_dynamic() -> None:
+    model = trtnn.compile(double, backend="reference", dynamic=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for size in (3, 5, 4, 8, 2):
+            x = torch.randn(size, 3)
+            assert torch.equal(model(x), x * 2)
+            if size == 5:
+                assert [str(d) for d in model.graph.dims] == ["x_0"]
+                assert model.profiles == ({"x_0": (2, 5, 8)},)
+        assert repr(model) == "CompiledModule(lazy, 2 compiled)"
+        model(torch.randn(9, 3))
+    assert model.profiles == ({"x_0": (2, 9, 16)},)
+    assert repr(model) == "CompiledModule(lazy, 3 compiled)"
+
+
+def test_sizes_that_were_equal_share_a_dim_until_they_differ() -> None:
+    model = trtnn.compile(total, backend="reference", dynamic=True)
+    for n in (2, 3):
+        model(torch.ones(n, 3), torch.ones(n))
+    assert len(model.graph.dims) == 1
+    model(torch.ones(4, 3), torch.ones(2))
+    assert len(model.graph.dims) == 2
+
+
+def test_another_structure_is_another_model() -> None:
+    model = trtnn.compile(double, backend="reference", dynamic=True)
+    model(torch.ones(2))
+    with pytest.warns(RecompileWarning):
+        model(torch.ones(2, dtype=torch.float64).int())
+
+
+def test_dynamic_needs_no_inputs() -> None:
+    with pytest.raises(OptionError, match="dynamic: expected False"):
+        trtnn.compile(double, inputs=[trtnn.Input((2,))], backend="reference", dynamic=True)
+
+
+def test_a_call_that_does_not_fit_forward() -> None:
+    with pytest.raises(InputError, match="missing a required argument: 'x'"):
+        trtnn.compile(double, backend="reference")()

@@ -1,0 +1,159 @@
+"""Compile at the first call: its shapes, dtypes and plain values decide; later ones widen them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from trtnn.compiled import CompiledModule
+from trtnn.dims import Dim
+from trtnn.errors import InputError, RecompileWarning
+from trtnn.interpreter import bind_dims
+from trtnn.op import Spec
+from trtnn.signature import Signature
+
+MAX_ENGINES = 8
+
+
+class LazyModule(CompiledModule):
+    """A compiled model whose first call decides the engine.
+
+    Args:
+        declare: Gives the signature of a call's arguments by name.
+        build: Compiles for a signature.
+        dynamic: Whether a dim that changes from one call to the next becomes a Dim.
+    """
+
+    def __init__(
+        self,
+        parameters: inspect.Signature,
+        declare: Callable[[dict[str, Any]], Signature],
+        build: Callable[[Signature], CompiledModule],
+        *,
+        dynamic: bool,
+    ) -> None:
+        self._parameters, self._declare, self._compile = parameters, declare, build
+        self._dynamic = dynamic
+        # By structure, dtypes and ranks: the calls that were compiled for, and their models.
+        self._seen: dict[Any, list[Signature]] = {}
+        self._models: dict[Any, CompiledModule] = {}
+        self._last: CompiledModule | None = None
+        self._built = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            named = self._parameters.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise InputError(f"call: {error}") from None
+        signature = self._declare(dict(named))
+        kind = (signature.tree, tuple(map(_kind, signature.leaves)))
+        seen = self._seen.get(kind, [])
+        leaves = signature.leaves
+        key = kind if self._dynamic else (signature.tree, leaves, tuple(map(type, leaves)))
+        model = self._models.get(key)
+        if model is None or (self._dynamic and not _takes(model, signature)):
+            self._admit(signature)
+            model = self._compile(
+                widen([*seen, signature], round_up=True)
+                if self._dynamic and seen
+                else self._announced(signature, seen)
+            )
+            self._models[key] = model
+            self._seen[kind] = [*seen, signature]
+        self._last = model
+        return model(*args, **kwargs)
+
+    def _announced(self, signature: Signature, seen: Sequence[Signature]) -> Signature:
+        """Return the signature; warn of another engine, and say how to need one only."""
+        if self._models:
+            proposal = (
+                declaration(widen([*seen, signature], round_up=False))
+                if seen
+                else 'inputs=[trtnn.Input((trtnn.Dim("batch", min, opt, max), ...))]'
+            )
+            warnings.warn(
+                f"another engine is compiled, for {_text(signature)}; for one engine, declare "
+                f"what changes: {proposal}, or give compile dynamic=True",
+                RecompileWarning,
+                stacklevel=4,
+            )
+        return signature
+
+    def _admit(self, signature: Signature) -> None:
+        if self._built >= MAX_ENGINES:
+            raise InputError(
+                f"a {MAX_ENGINES + 1}th combination of static shapes: {_text(signature)}",
+                hint="declare dynamic sizes: inputs=[trtnn.Input((trtnn.Dim(...), ...))]",
+            )
+        self._built += 1
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("__") and self.__dict__.get("_last") is not None:
+            return getattr(self._last, name)
+        raise AttributeError(f"{name}: nothing is compiled before the first call")
+
+    def __repr__(self) -> str:
+        return f"CompiledModule(lazy, {self._built} compiled)"
+
+
+def _kind(leaf: Any) -> Any:
+    return (leaf.dtype, leaf.rank) if isinstance(leaf, Spec) else (type(leaf), leaf)
+
+
+def _takes(model: CompiledModule, signature: Signature) -> bool:
+    """Say whether a model's Dims allow a call's sizes."""
+    try:
+        bind_dims(model.graph, [spec.shape for spec in signature.specs.values()])  # type: ignore[misc]
+    except InputError:
+        return False
+    return True
+
+
+def _text(signature: Signature) -> str:
+    return ", ".join(f"{name} {spec}" for name, spec in signature.specs.items())
+
+
+def widen(signatures: Sequence[Signature], *, round_up: bool) -> Signature:
+    """Return the last signature with a Dim for each size that differed from call to call.
+
+    Sizes that were equal in every call share a Dim. Its range is what was seen, or, with
+    ``round_up``, that widened to powers of two; it is tuned for the last call.
+    """
+    latest = signatures[-1]
+    history = {
+        (leaf, axis): tuple(s.leaves[leaf].shape[axis] for s in signatures)
+        for leaf, spec in enumerate(latest.leaves)
+        if isinstance(spec, Spec)
+        for axis in range(spec.rank)
+    }
+    dims: dict[tuple[int, ...], Dim] = {}
+    for (leaf, axis), sizes in history.items():
+        if len(set(sizes)) > 1 and sizes not in dims:
+            low, high = min(sizes), max(sizes)
+            if round_up:
+                low, high = 1 << low.bit_length() - 1 if low else 0, 1 << (high - 1).bit_length()
+            name = re.sub(r"\W", "_", f"{latest.names[leaf]}_{axis}")
+            dims[sizes] = Dim(name, low, sizes[-1], high)
+    leaves = tuple(
+        Spec(tuple(dims.get(history[leaf, a], s) for a, s in enumerate(spec.shape)), spec.dtype)
+        if isinstance(spec, Spec)
+        else spec
+        for leaf, spec in enumerate(latest.leaves)
+    )
+    return replace(latest, leaves=leaves, dims=tuple(dims.values()))
+
+
+def declaration(signature: Signature) -> str:
+    """Return the source text that declares a signature's inputs."""
+    dims = "; ".join(
+        f'{d.name} = trtnn.Dim("{d.name}", {d.min}, {d.opt}, {d.max})' for d in signature.dims
+    )
+    inputs = ", ".join(
+        f'"{name}": trtnn.Input(({", ".join(map(str, spec.shape))},), {spec.dtype})'
+        for name, spec in signature.specs.items()
+    )
+    return f"{dims}; inputs={{{inputs}}}"
