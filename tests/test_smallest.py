@@ -60,7 +60,5 @@ def test_smallest_program(backend: str, tmp_path: Path) -> None:
             x = torch.randn(shape, device=device)
             (y,), _ = run([x])
             assert torch.equal(y, x) and y.data_ptr() != x.data_ptr()
-        with pytest.raises(
-            trtnn.InputError, match=r"x: size 7 of dim 0 is out of .* 1 to 6"
-        ):
+        with pytest.raises(trtnn.InputError, match=r"x: size 7 of dim 0 is out of .* 1 to 6"):
             run([torch.randn(7, 7, 8, device=device)])

@@ -47,9 +47,7 @@ def trace(module: Callable[..., Any], inputs: Any, device: Any = "cpu") -> Graph
 
 
 def _trace(module: Callable[..., Any], signature: Signature, device: torch.device) -> Graph:
-    graph = trace_graph(
-        module, signature.arguments(), signature.given, signature.dims, device
-    )
+    graph = trace_graph(module, signature.arguments(), signature.given, signature.dims, device)
     graph.check()
     return graph
 
