@@ -22,9 +22,9 @@ from benchmarks.timing import Call, Effort
 BETWEEN_HOST_AND_DEVICE = ("HtoD", "DtoH")
 ON_DEVICE = ("DtoD", "memset")
 # Names of kernels that compute a whole attention, or its softmax inside a matrix product:
-# TensorRT's hold fmha or _mha, PyTorch's fmha or flash. The underscores keep out what Myelin
-# generates and names by words of three letters, such as SumHar.
-FUSED_ATTENTION = re.compile(r"fmha|mha_|_mha|flash_|fused_attention|gemm_softmax")
+# TensorRT's hold fmha or _mha, and 8.6.0's are mha0, mha1, …; PyTorch's hold fmha or flash. The
+# underscores keep out what Myelin generates and names by words of three letters, such as SumHar.
+FUSED_ATTENTION = re.compile(r"^mha\d+|fmha|mha_|_mha|flash_|fused_attention|gemm_softmax")
 SHOWN = 100  # characters of a kernel's name
 
 Event = Mapping[str, Any]

@@ -63,13 +63,22 @@ def _chain(length: int) -> dict[str, Any]:
 
 
 def _seconds(trace: Callable[[], Any]) -> float:
-    """Return the median time of a few traces, after one that pays for what is loaded once."""
+    """Return the median time of a few traces, after one that pays for what is loaded once.
+
+    Python's collector is off meanwhile: it looks at all objects of the process every so often,
+    whoever made them.
+    """
     trace()
     times = []
     for _ in range(REPEATS):
-        start = time.perf_counter()
-        trace()
-        times.append(time.perf_counter() - start)
+        gc.collect()
+        gc.disable()
+        try:
+            start = time.perf_counter()
+            trace()
+            times.append(time.perf_counter() - start)
+        finally:
+            gc.enable()
     return statistics.median(times)
 
 

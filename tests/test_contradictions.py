@@ -304,6 +304,7 @@ SERVES: dict[str, tuple[Callable[..., Any], Input]] = {
         Input((Dim("p", profiles=[(64, 64, 64), (128, 128, 128)]), 3)),
     ),
     "data": (lambda x: x[x > 0][0], Input((8,))),
+    "divided by data": (lambda x: x.new_zeros(10 // x.nonzero().shape[0]), Input((8,))),
 }
 
 
@@ -316,4 +317,7 @@ def test_what_holds_at_every_size_in_range_is_taken(name: str) -> None:
 def test_two_dims_of_one_name() -> None:
     other = Input((Dim("a", 2, 4, 8), 3), name="y")
     error = failure(lambda x, y: x + y, X, other)
-    assert "two Dims are named 'a'" in error.message and error.message.startswith("y: ")
+    assert error.message == (
+        "y: two Dims are named 'a', with (min, opt, max) ((1, 4, 8),) in input x and "
+        "((2, 4, 8),) in input y"
+    )

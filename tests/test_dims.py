@@ -26,6 +26,7 @@ from trtnn.dims import (
     symbols,
 )
 from trtnn.errors import ShapeError
+from trtnn.ops.masks import DataSymbol
 
 A, B = Dim("a", 1, 4, 16), Dim("b", 2, 3, 7)
 
@@ -137,6 +138,12 @@ def test_exceptions_are_the_sizes_with_another_answer(
 def test_exceptions_give_up_where_they_are_too_many_to_look_at() -> None:
     wide = Dim("wide", 1, 4, 100_000)
     assert list(exceptions("ne", wide * wide % 49_999, 0, answer=True))[-1] is None
+
+
+def test_division_by_data_that_may_be_0_has_a_range() -> None:
+    count = Expr(DataSymbol("count", 0, 4))
+    boxes = list(exceptions("ge", count + 10 // count, 11, answer=True))
+    assert boxes == [{"count": (0, 0)}, {"count": (2, 2)}, {"count": (3, 4)}]
 
 
 def test_exceptions_stay_inside_the_profiles() -> None:

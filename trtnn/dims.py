@@ -318,7 +318,8 @@ def exceptions(comparison: str, left: Size, right: Size, *, answer: bool) -> Ite
             pending += [{**box, name: (middle + 1, high)}, {**box, name: (low, middle)}]
         elif found is not answer:
             yield box
-    yield None
+    if pending:
+        yield None
 
 
 @lru_cache(maxsize=65536)

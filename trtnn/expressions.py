@@ -179,9 +179,12 @@ def _corners(operation: Callable[[Any, Any], Any]) -> Callable[[Interval, Interv
 
 
 def _quotients(a: Interval, n: Interval) -> Interval:
-    """Divide: the greatest quotients are those by the divisors next to zero."""
+    """Divide: the greatest quotients are those by the divisors next to zero.
+
+    By zero alone nothing is computed: a size that depends on data may be 0, and then PyTorch fails.
+    """
     divisors = {d for d in (*n, -1, 1) if n[0] <= d <= n[1] and d != 0}
-    values = [x // d for x in a for d in divisors]
+    values = [x // d for x in a for d in divisors] or [0]
     return min(values), max(values)
 
 

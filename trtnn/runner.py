@@ -258,10 +258,19 @@ class Runner:
         return self.prepared.setdefault(key, prepared)
 
     def _take(self, prepared: Prepared) -> Context:
+        """Return a context that has the profile, the shapes and the host inputs of a call."""
         stream = torch._C._cuda_getCurrentRawStream(self.index) if self.on_cuda else 0
         # An engine that asks for none of the Dims' sizes has one profile.
         profile = prepared.profile if prepared.profile < self.profiles else 0
-        return self.pool.take(prepared.free, profile, prepared.shapes, stream)
+        context = self.pool.take(prepared.free, profile, prepared.shapes, stream)
+        for place, memory in prepared.hosts:
+            # 8.6.0 asks the context for what shapes need before it looks at the binding list.
+            name = self.engine.tensors[place][0]
+            if not context.handle.set_tensor_address(name, memory.data_ptr()):
+                self.pool.drop(context)
+                lines = self.engine.library.log.take()
+                raise BuildError(f"TensorRT refused the host input {name}: {lines}")
+        return context
 
     def _wait(self, handle: int) -> None:
         """Order the call after what the current stream has produced so far."""

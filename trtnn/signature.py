@@ -81,6 +81,10 @@ class Input:
             raise InputError(f"Input: a host input is an int64 or an int32, got {self.dtype}")
 
 
+Declared = dict[str, tuple[Dim, str]]
+"""The Dims of a declaration by name, each with the first input that has it."""
+
+
 @dataclass(frozen=True)
 class Signature:
     """What a compiled model takes: structure and leaves, with a name per leaf.
@@ -173,7 +177,7 @@ def from_arguments(signature: inspect.Signature, named: dict[str, Any]) -> Signa
     """Return the signature of named arguments, of Inputs, tensors and plain values."""
     leaves, tree = flatten(named)
     names = paths(named, "")
-    dims: dict[str, Dim] = {}
+    dims: Declared = {}
     kept = []
     for i, leaf in enumerate(leaves):
         if isinstance(leaf, Input):
@@ -187,14 +191,14 @@ def from_arguments(signature: inspect.Signature, named: dict[str, Any]) -> Signa
         raise InputError(f"inputs: {reserved[0]!r} is the name of a result in the engine")
     if len(set(result.given)) < len(result.given):
         raise InputError(f"inputs: names must differ, got {', '.join(result.given)}")
-    count_profiles(tuple(dims.values()))  # refuses numbers that differ
+    count_profiles([dim for dim, _ in dims.values()])  # refuses numbers that differ
     shapes = ((name, spec.shape) for name, spec in result.specs.items())
     solved = solve(integers_of(shapes, result.hosts))  # refuses Dims that no input tells
     used = {solution.symbol.name for solution in solved}
-    return replace(result, dims=tuple(d for n, d in dims.items() if n in used))
+    return replace(result, dims=tuple(dim for name, (dim, _) in dims.items() if name in used))
 
 
-def _leaf(name: str, leaf: Any, dims: dict[str, Dim]) -> Any:
+def _leaf(name: str, leaf: Any, dims: Declared) -> Any:
     """Return a declared leaf as a signature keeps it; add its Dims to ``dims``."""
     if isinstance(leaf, Input) and leaf.host:
         _add_dim(name, leaf.shape, dims)
@@ -272,7 +276,7 @@ def _after_gap(kinds: Any, named: dict[str, Any]) -> frozenset[str]:
     return frozenset(n for n in positional[gap:] if n in named)
 
 
-def _sizes(declared: Input, name: str, dims: dict[str, Dim]) -> tuple[Size, ...]:
+def _sizes(declared: Input, name: str, dims: Declared) -> tuple[Size, ...]:
     sizes: list[Size] = []
     for axis, entry in enumerate(declared.shape):
         if isinstance(entry, tuple):
@@ -284,11 +288,11 @@ def _sizes(declared: Input, name: str, dims: dict[str, Dim]) -> tuple[Size, ...]
     return tuple(sizes)
 
 
-def _add_dim(name: str, dim: Dim, dims: dict[str, Dim]) -> None:
-    known = dims.setdefault(dim.name, dim)
+def _add_dim(name: str, dim: Dim, dims: Declared) -> None:
+    known, first = dims.setdefault(dim.name, (dim, name))
     if known != dim:
         raise ShapeError(
-            f"{name}: two Dims are named {dim.name!r}, with ranges {known.profiles} "
-            f"and {dim.profiles} (min, opt, max)",
+            f"{name}: two Dims are named {dim.name!r}, with (min, opt, max) {known.profiles} in "
+            f"input {first} and {dim.profiles} in input {name}",
             hint="use one Dim object, or two names",
         )

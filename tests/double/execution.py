@@ -169,6 +169,10 @@ class Context(Plain):
                 f"execute_v2: {len(bindings)} addresses for {len(names) * blocks} bindings; "
                 "TensorRT reads out of bounds"
             )
+        for binding in self._inputs():
+            # Seen on 8.6.0: the list alone does not tell a context its host inputs.
+            if binding.decides_shape and not self._addresses.get(binding.name):
+                return self._fail("condition: allInputShapesSpecified(routine)")
         start = len(names) * max(self._profile, 0) if blocks > 1 else 0
         addresses = {binding.name: bindings[start + place] for place, binding in enumerate(names)}
         return self._execute(addresses, {})
