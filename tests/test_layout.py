@@ -1,4 +1,4 @@
-"""The layout of DESIGN.md: which file may import which, how long files are, what stays optional.
+"""What ARCHITECTURE.md says: which file may import which, how long files are, what is optional.
 
 Each rule is a function of source text that returns complaints; the tests apply it to the
 repository, and to planted text in which it has something to find.
@@ -50,7 +50,7 @@ ROWS = (
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row.split()}
 OPTIONAL = ("tensorrt", "cuda", "graphviz")  # imported inside a function, each in one file
 TORCH_FREE = ("source", "errors", "options", "builder_config", "timing", "_trt", "host")
-# DESIGN says about 300: some room, so that one more function is no reason to split a noun.
+# About 300, and some room, so that one more function is no reason to split a noun.
 MAX_FILE = 320
 MAX_FUNCTION = 40
 

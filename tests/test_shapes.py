@@ -64,6 +64,13 @@ def test_model_equals_eager_at_every_size(case: Case, index: int) -> None:
         assert error(late, theirs) <= TOLERANCE, bindings
 
 
+def test_model_computes_nothing_twice(case: Case) -> None:
+    graph = as_lowered(case.compiled.graph)
+    keys = [(repr(node.op), node.inputs) for node in graph.nodes]
+    twice = {key for key in keys if keys.count(key) > 1}
+    assert not twice
+
+
 @pytest.mark.parametrize("version", ["8.6", "10", "11"])
 def test_model_lowers_at_every_size(case: Case, version: str) -> None:
     check_lowering(case.compiled.graph, version, case.model.dims)
