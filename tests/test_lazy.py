@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -86,3 +87,36 @@ def test_dynamic_needs_no_inputs() -> None:
 def test_a_call_that_does_not_fit_forward() -> None:
     with pytest.raises(InputError, match="missing a required argument: 'x'"):
         trtnn.compile(double, backend="reference")()
+
+
+def test_a_known_call_makes_no_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    for dynamic in (False, True):
+        model = trtnn.compile(total, backend="reference", dynamic=dynamic)
+        x, y = torch.ones(2, 3), torch.ones(2)
+        model(x, y)
+        model(x, y=y)
+        with monkeypatch.context() as patch:
+            patch.setattr(model, "_find", lambda *_: pytest.fail("a signature was made"))
+            assert torch.equal(model(x, y), total(x, y))
+            assert torch.equal(model(x, y=y), total(x, y))
+
+
+def test_other_dtypes_and_constants_are_other_calls() -> None:
+    def scaled(x: torch.Tensor, by: Any = 2) -> torch.Tensor:
+        return x * by
+
+    model = trtnn.compile(scaled, backend="reference")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RecompileWarning)
+        x = torch.arange(4)
+        for given in ((x,), (x.int(),), (x, 3), (x, 3.0), (x, True), (x.float(), 3)):
+            result, wanted = model(*given), scaled(*given)
+            assert torch.equal(result, wanted) and result.dtype == wanted.dtype
+
+
+def test_threads_compile_once() -> None:
+    model = trtnn.compile(total, backend="reference")
+    x, y = torch.ones(2, 3), torch.ones(2)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(torch.equal(r, total(x, y)) for r in pool.map(lambda _: model(x, y), range(16)))
+    assert repr(model) == "CompiledModule(lazy, 1 compiled)"

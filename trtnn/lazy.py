@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
+
+import torch
 
 from trtnn.compiled import CompiledModule
 from trtnn.dims import Dim
@@ -17,6 +20,7 @@ from trtnn.op import Spec
 from trtnn.signature import Signature
 
 MAX_ENGINES = 8
+MAX_KNOWN = 1024  # combinations of shapes that find their model at once
 
 
 class LazyModule(CompiledModule):
@@ -41,10 +45,27 @@ class LazyModule(CompiledModule):
         # By structure, dtypes and ranks: the calls that were compiled for, and their models.
         self._seen: dict[Any, list[Signature]] = {}
         self._models: dict[Any, CompiledModule] = {}
+        # What tells two calls of plain tensors apart costs a microsecond, a signature fifty.
+        self._known: dict[Any, CompiledModule] = {}
         self._last: CompiledModule | None = None
         self._built = 0
+        self._building = threading.Lock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        key = _tensors(args, kwargs)
+        model = self._known.get(key) if key is not None else None
+        if model is None:
+            with self._building:
+                model = self._find(args, kwargs)
+                if key is not None:
+                    if len(self._known) >= MAX_KNOWN:
+                        self._known.clear()
+                    self._known[key] = model
+        self._last = model
+        return model(*args, **kwargs)
+
+    def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CompiledModule:
+        """Return the model for a call, compiled if there is none."""
         try:
             named = self._parameters.bind(*args, **kwargs).arguments
         except TypeError as error:
@@ -64,8 +85,8 @@ class LazyModule(CompiledModule):
             )
             self._models[key] = model
             self._seen[kind] = [*seen, signature]
-        self._last = model
-        return model(*args, **kwargs)
+            self._known.clear()  # of an engine that a wider one replaces
+        return model
 
     def _announced(self, signature: Signature, seen: Sequence[Signature]) -> Signature:
         """Return the signature; warn of another engine, and say how to need one only."""
@@ -79,7 +100,7 @@ class LazyModule(CompiledModule):
                 f"another engine is compiled, for {_text(signature)}; for one engine, declare "
                 f"what changes: {proposal}, or give compile dynamic=True",
                 RecompileWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         return signature
 
@@ -98,6 +119,15 @@ class LazyModule(CompiledModule):
 
     def __repr__(self) -> str:
         return f"CompiledModule(lazy, {self._built} compiled)"
+
+
+def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return shapes and dtypes by place and name; None where something is no tensor."""
+    given = (*args, *kwargs.values())
+    for value in given:
+        if not isinstance(value, torch.Tensor):
+            return None
+    return (len(args), tuple(kwargs), tuple([(t.shape, t.dtype) for t in given]))
 
 
 def _kind(leaf: Any) -> Any:
