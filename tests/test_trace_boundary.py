@@ -144,7 +144,8 @@ class Double(torch.autograd.Function):
 
 def script(function: Any) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # from PyTorch 2.12 on
+        for category in (DeprecationWarning, FutureWarning):  # from PyTorch 2.12 on, by Python
+            warnings.simplefilter("ignore", category)
         return torch.jit.script(function)
 
 
