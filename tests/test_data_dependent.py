@@ -116,3 +116,14 @@ def test_a_size_without_a_tensor_is_refused_with_its_line() -> None:
     with pytest.raises(UnsupportedError, match="depends on data") as caught:
         build(graph, library, BuildOptions())
     assert "# <- here" in str(caught.value)
+
+
+def test_a_size_that_only_a_longer_output_has_is_refused() -> None:
+    def twice(x: torch.Tensor) -> Any:
+        rows = torch.nonzero(x)
+        return torch.cat([rows, rows]), rows.shape[0]
+
+    library = TensorRT(double.load("10"))
+    graph = optimize(trtnn.trace(twice, [Input((B, 3))]), library)
+    with pytest.raises(UnsupportedError, match="depends on data"):
+        build(graph, library, BuildOptions())

@@ -120,3 +120,65 @@ def test_threads_compile_once() -> None:
     with ThreadPoolExecutor(4) as pool:
         assert all(torch.equal(r, total(x, y)) for r in pool.map(lambda _: model(x, y), range(16)))
     assert repr(model) == "CompiledModule(lazy, 1 compiled)"
+
+
+def apart(x: torch.Tensor, by: Any) -> torch.Tensor:
+    return x / by
+
+
+def test_signed_zeros_are_two_constants_and_each_nan_one() -> None:
+    model = trtnn.compile(apart, backend="reference")
+    x = torch.ones(2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RecompileWarning)
+        assert model(x, 0.0)[0] == float("inf") and model(x, -0.0)[0] == float("-inf")
+        for _ in range(9):
+            model(x, float("nan"))
+    declared = trtnn.compile(apart, inputs=[trtnn.Input((2,)), 0.0], backend="reference")
+    with pytest.raises(InputError, match=r"by: compiled for the constant 0\.0, got -0\.0"):
+        declared(x, -0.0)
+
+
+CALLS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]] = {
+    "any number": (lambda *a: a[0] + a[1], (torch.ones(2), torch.ones(2)), {}),
+    "any keyword": (lambda x, **k: x + k["y"], (torch.ones(2),), {"y": torch.ones(2)}),
+    "keyword only": (lambda x, *, y: x + y, (torch.ones(2),), {"y": torch.ones(2)}),
+    "a list": (lambda a: a[0] * 2, ([torch.ones(2)],), {}),
+    "a dict": (lambda a: a["k"] * 2, ({"k": torch.ones(2)},), {}),
+    "an empty list": (lambda a, b: b[0] + b[1], ([], [torch.ones(2), torch.ones(2)]), {}),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_way_to_give_arguments(name: str) -> None:
+    function, args, kwargs = CALLS[name]
+    model = trtnn.compile(function, backend="reference")
+    for _ in range(2):
+        assert torch.equal(model(*args, **kwargs), function(*args, **kwargs))
+
+
+def test_positional_only() -> None:
+    def forward(x: torch.Tensor, /, y: torch.Tensor) -> torch.Tensor:
+        return x - y
+
+    model = trtnn.compile(forward, backend="reference")
+    assert torch.equal(model(torch.ones(2), torch.zeros(2)), torch.ones(2))
+
+
+def test_a_list_of_one_tensor_is_no_tensor() -> None:
+    inputs = [[trtnn.Input((2,))]]
+    model = trtnn.compile(lambda a: a[0] * 2, inputs=inputs, backend="reference")
+    assert torch.equal(model([torch.ones(2)]), torch.full((2,), 2.0))
+    with pytest.raises(InputError):
+        model(torch.ones(2))
+
+
+def test_what_cannot_be_compiled_counts_for_nothing() -> None:
+    def forward(x: torch.Tensor, good: bool) -> torch.Tensor:
+        return x * 2 if good or x.sum() > 0 else x
+
+    model = trtnn.compile(forward, backend="reference")
+    for _ in range(9):
+        with pytest.raises(trtnn.TraceError):
+            model(torch.ones(2), False)
+    assert torch.equal(model(torch.ones(2), True), torch.full((2,), 2.0))

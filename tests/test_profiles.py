@@ -99,3 +99,24 @@ def test_numbers_of_profiles_must_agree() -> None:
 def test_bad_profiles(arguments: Any, text: str) -> None:
     with pytest.raises(ShapeError, match=text):
         Dim("n", **arguments)
+
+
+def test_an_exception_while_it_runs_loses_no_context(made: Runner) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    trt = made.engine.library.trt
+    double.on_execute(trt, interrupted)
+    for _ in range(5):
+        with pytest.raises(KeyboardInterrupt):
+            made([torch.zeros(4)])
+    double.on_execute(trt, double_it)
+    assert call(made, 4) == 0
+
+
+def test_a_negated_view_is_read_as_it_is(made: Runner) -> None:
+    x = torch.tensor([1 + 2j]).conj().imag
+    assert x.is_neg() and x.is_contiguous()
+    with pytest.warns(trtnn.CopyWarning, match="negates"):
+        (y,), _ = made([x])
+    assert y.tolist() == [-4.0]

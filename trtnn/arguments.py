@@ -13,8 +13,12 @@ import torch
 from trtnn.dims import Dim
 from trtnn.errors import InputError
 from trtnn.op import Spec
-from trtnn.signature import POSITIONAL, Signature, require_dense, short, spread
+from trtnn.signature import POSITIONAL, Signature, constant_key, require_dense, short, spread
 from trtnn.tree import flatten_as
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(constant_key(one) == constant_key(other))
 
 
 def call_leaves(
@@ -48,7 +52,7 @@ def call_leaves(
             tensors.append(leaf)
         elif isinstance(kept, Dim):
             hosts.append(_integer(name, kept, leaf))
-        elif leaf is not kept and (type(leaf) is not type(kept) or leaf != kept):
+        elif leaf is not kept and not _same(leaf, kept):
             raise InputError(
                 f"{name}: compiled for the constant {kept!r}, got {short(leaf)}",
                 hint="compile again for another value, or declare an Input",

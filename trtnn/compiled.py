@@ -88,7 +88,9 @@ class CompiledModule:
         self._signature, self._parameters, self._runner = signature, parameters, runner
         self._run = runner.call
         names, declared = signature.names, signature.parameters
-        flat = len(names) == len(declared) and all(isinstance(x, Spec) for x in signature.leaves)
+        flat = all(isinstance(x, Spec) for x in signature.leaves) and all(
+            part.kind is None for part in signature.tree.children
+        )
         # Positional calls are taken as they are only where positions mean what was declared.
         first = [n for n, p in parameters.parameters.items() if p.kind in POSITIONAL]
         self._count = len(names) if flat and list(declared) == first[: len(declared)] else -1

@@ -108,7 +108,7 @@ def compile(
         raise OptionError("dynamic: expected False where inputs are declared", hint="use Dims")
     stages = partial(_stages, module, precision, library, place, checks, options)
     if inputs is None:
-        return LazyModule(_parameters(module), partial(declare, module), stages, dynamic=dynamic)
+        return LazyModule(_parameters(module), stages, dynamic=dynamic)
     return stages(declare(module, inputs))
 
 

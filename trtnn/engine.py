@@ -122,7 +122,8 @@ def build(
 
 def _refuse_hidden_sizes(graph: Graph) -> None:
     """Refuse a size that depends on data as a result, unless an output tensor has it."""
-    shown = {s.name for value in graph.outputs for size in value.spec.shape for s in symbols(size)}
+    plain = (s for v in graph.outputs for s in v.spec.shape if isinstance(s, Expr))
+    shown = {str(size) for size in plain if size.sym.is_Symbol}
     for node in graph.nodes:
         for symbol in (s for v in node.outputs for size in v.spec.shape for s in symbols(size)):
             used = any(symbol in symbols(s) for leaf in graph.leaves for s in sizes_in(leaf))

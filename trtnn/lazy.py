@@ -17,7 +17,7 @@ from trtnn.dims import Dim
 from trtnn.errors import InputError, RecompileWarning
 from trtnn.interpreter import bind_dims
 from trtnn.op import Spec
-from trtnn.signature import Signature
+from trtnn.signature import Signature, constant_key, from_arguments, short, spread
 
 MAX_ENGINES = 8
 MAX_KNOWN = 1024  # combinations of shapes that find their model at once
@@ -27,7 +27,6 @@ class LazyModule(CompiledModule):
     """A compiled model whose first call decides the engine.
 
     Args:
-        declare: Gives the signature of a call's arguments by name.
         build: Compiles for a signature.
         dynamic: Whether a dim that changes from one call to the next becomes a Dim.
     """
@@ -35,12 +34,11 @@ class LazyModule(CompiledModule):
     def __init__(
         self,
         parameters: inspect.Signature,
-        declare: Callable[[dict[str, Any]], Signature],
         build: Callable[[Signature], CompiledModule],
         *,
         dynamic: bool,
     ) -> None:
-        self._parameters, self._declare, self._compile = parameters, declare, build
+        self._parameters, self._compile = parameters, build
         self._dynamic = dynamic
         # By structure, dtypes and ranks: the calls that were compiled for, and their models.
         self._seen: dict[Any, list[Signature]] = {}
@@ -67,14 +65,14 @@ class LazyModule(CompiledModule):
     def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CompiledModule:
         """Return the model for a call, compiled if there is none."""
         try:
-            named = self._parameters.bind(*args, **kwargs).arguments
+            bound = self._parameters.bind(*args, **kwargs)
         except TypeError as error:
             raise InputError(f"call: {error}") from None
-        signature = self._declare(dict(named))
+        signature = from_arguments(self._parameters, spread(bound))
         kind = (signature.tree, tuple(map(_kind, signature.leaves)))
         seen = self._seen.get(kind, [])
-        leaves = signature.leaves
-        key = kind if self._dynamic else (signature.tree, leaves, tuple(map(type, leaves)))
+        exact = (signature.tree, tuple(map(constant_key, signature.leaves)))
+        key = kind if self._dynamic else exact
         model = self._models.get(key)
         if model is None or (self._dynamic and not _takes(model, signature)):
             self._admit(signature)
@@ -83,6 +81,7 @@ class LazyModule(CompiledModule):
                 if self._dynamic and seen
                 else self._announced(signature, seen)
             )
+            self._built += 1
             self._models[key] = model
             self._seen[kind] = [*seen, signature]
             self._known.clear()  # of an engine that a wider one replaces
@@ -107,10 +106,11 @@ class LazyModule(CompiledModule):
     def _admit(self, signature: Signature) -> None:
         if self._built >= MAX_ENGINES:
             raise InputError(
-                f"a {MAX_ENGINES + 1}th combination of static shapes: {_text(signature)}",
-                hint="declare dynamic sizes: inputs=[trtnn.Input((trtnn.Dim(...), ...))]",
+                f"a {MAX_ENGINES + 1}th combination of shapes, dtypes and constants: "
+                f"{_text(signature)}",
+                hint="declare what changes: sizes as trtnn.Dim, integers that decide sizes as host "
+                "inputs, other numbers as tensors; or compile a model for each constant",
             )
-        self._built += 1
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("__") and self.__dict__.get("_last") is not None:
@@ -131,7 +131,7 @@ def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _kind(leaf: Any) -> Any:
-    return (leaf.dtype, leaf.rank) if isinstance(leaf, Spec) else (type(leaf), leaf)
+    return (leaf.dtype, leaf.rank) if isinstance(leaf, Spec) else constant_key(leaf)
 
 
 def _takes(model: CompiledModule, signature: Signature) -> bool:
@@ -144,7 +144,11 @@ def _takes(model: CompiledModule, signature: Signature) -> bool:
 
 
 def _text(signature: Signature) -> str:
-    return ", ".join(f"{name} {spec}" for name, spec in signature.specs.items())
+    pairs = zip(signature.names, signature.leaves, strict=True)
+    return ", ".join(
+        f"{name} {leaf}" if isinstance(leaf, Spec) else f"{name} = {short(leaf)}"
+        for name, leaf in pairs
+    )
 
 
 def widen(signatures: Sequence[Signature], *, round_up: bool) -> Signature:

@@ -155,8 +155,7 @@ class Runner:
             found = calls.get(hosts) or self._closure(hosts)
             result = found(arguments[:count])
             if hosts not in calls:
-                while len(calls) >= MAX_PREPARED:
-                    calls.pop(next(iter(calls)), None)
+                _make_room(calls)
                 calls[hosts] = found
             return result
 
@@ -184,6 +183,7 @@ class Runner:
                         or tensor.dtype is not dtype
                         or tensor.device != device
                         or not tensor.is_contiguous()
+                        or tensor.is_neg()
                     ):
                         tensors = convert(tensors, prepared, addresses)
                         break
@@ -219,7 +219,12 @@ class Runner:
                 context = prepared.free.pop()
             except IndexError:
                 context = take(prepared)
-            if not context.execute(addresses if blocks == 1 else addresses * blocks):
+            try:
+                done = context.execute(addresses if blocks == 1 else addresses * blocks)
+            except BaseException:  # Ctrl-C too: a context out of its home would be lost
+                pool.drop(context)
+                raise
+            if not done:
                 pool.drop(context)
                 raise BuildError(f"TensorRT failed to execute: {self.engine.library.log.take()}")
             prepared.free.append(context)
@@ -252,9 +257,7 @@ class Runner:
         ]
         self.profile = prepared.profile
         key = (hosts, key) if hosts else key
-        while len(self.prepared) >= MAX_PREPARED:
-            # Its contexts stay in the pool, which knows each by its home.
-            self.prepared.pop(next(iter(self.prepared)), None)
+        _make_room(self.prepared)  # contexts stay in the pool, which knows each by its home
         return self.prepared.setdefault(key, prepared)
 
     def _take(self, prepared: Prepared) -> Context:
@@ -295,7 +298,9 @@ class Runner:
             if tensor.dtype is not dtype:
                 tensor = self._cast(name, tensor, dtype, prepared)
             why = "is not contiguous" if not tensor.is_contiguous() else ""
-            tensor = tensor.contiguous()
+            if tensor.is_neg():
+                why = "is a view that PyTorch negates when it is read"
+            tensor = tensor.resolve_neg().contiguous()
             if self.on_cuda and tensor.data_ptr() & ALIGNMENT:
                 why, tensor = "is not aligned to 256 bytes", tensor.clone()
             if why:
@@ -317,6 +322,12 @@ class Runner:
                 )
             prepared.said.add(name)
         return result
+
+
+def _make_room(known: dict[Any, Any]) -> None:
+    """Forget the oldest; other threads may do the same at the same time."""
+    for oldest in list(known)[: max(0, len(known) - MAX_PREPARED + 1)]:
+        known.pop(oldest, None)
 
 
 def _beside(hosts: tuple[int, ...], find: Any) -> Any:

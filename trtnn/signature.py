@@ -159,6 +159,14 @@ def declare(function: Callable[..., Any], inputs: Any) -> Signature:
     return from_arguments(signature, spread(bound))
 
 
+def constant_key(value: Any) -> Any:
+    """Return what two constants must share to be one: 0.0 and -0.0 are two, each NaN is one."""
+    if isinstance(value, Spec):
+        return value
+    by_text = isinstance(value, (float, complex, frozenset))
+    return type(value), repr(value) if by_text else value
+
+
 def spread(bound: inspect.BoundArguments) -> dict[str, Any]:
     """Return arguments by name, ``*args`` and ``**kwargs`` spread out."""
     named: dict[str, Any] = {}

@@ -159,6 +159,8 @@ ROWS: list[Row] = [
     Row(F.pad, T(1, 1, 4), (1, 2), mode="circular"),
     Row(F.pad, T(1, 2, S, 4), (4, 0, 0, 1), mode="circular", name="pad circular, dynamic"),
     Row(F.pad, T(1, 1, 4), (1, 5), mode="circular", raises=ShapeError),
+    Row(F.pad, T(1, 1, 4), (-1, 2), mode="circular", raises=UnsupportedError),
+    Row(F.pad, T(1, 1, 4), (-1, -2), mode="circular", name="pad circular, cropping"),
     Row(torch.roll, T(B, 4, 6), (-1, 2), (1, 2)),
     Row(torch.roll, T(S), 2),
     Row(torch.flip, T(B, S, 2), (1, 2)),

@@ -172,6 +172,7 @@ def pad(input: TensorT, pad: Any, mode: str = "constant", value: float | None = 
 
     Raises:
         ShapeError: ``reflect`` or ``circular`` reach farther than the input.
+        UnsupportedError: ``circular`` crops one end of a dim and wraps the other.
 
     >>> globals()["pad"](torch.ones(2), (1, 0))
     tensor([0., 1., 1.])
@@ -191,6 +192,12 @@ def pad(input: TensorT, pad: Any, mode: str = "constant", value: float | None = 
         start = tuple(_remainder(s, n) if n != 0 else s for s, n in zip(start, shape, strict=True))
     size = tuple(b + s + a for b, s, a in zip(before, shape, after, strict=True))
     for axis, (length, b, a) in enumerate(zip(shape, before, after, strict=True)):
+        crops, wraps = (any(decide(c, n, 0) is not False for n in (b, a)) for c in ("lt", "gt"))
+        if mode == "circular" and crops and wraps:
+            raise UnsupportedError(
+                f"pad: circular by {b}, {a} crops one end of dim {axis} and wraps the other",
+                hint="crop first, with a slice",
+            )
         inner = {"reflect": "lt", "circular": "le"}.get(mode)
         for amount in (b, a) if inner else ():
             if found := failures(str(inner), amount, length):
