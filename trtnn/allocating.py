@@ -10,6 +10,7 @@ import torch
 
 from trtnn.contexts import Context
 from trtnn.errors import BuildError
+from trtnn.interpreter import Bound
 from trtnn.ops.masks import depends_on_data
 from trtnn.runner import Prepared, Runner, refuse_capture
 
@@ -94,7 +95,7 @@ class AllocatingRunner(Runner):
             for size, actual in zip(value.spec.shape, outputs[i].shape, strict=True):
                 if depends_on_data(size):
                     bindings[str(size)] = actual
-        return outputs, Sizes(bindings)
+        return outputs, Bound(bindings)
 
     def _allocations(self, context: Context) -> Allocations:
         """Return what a context's outputs go to; made with the context's first call."""
@@ -134,10 +135,3 @@ class AllocatingRunner(Runner):
             raise own.error
         if not done:
             raise BuildError(f"TensorRT failed to execute: {self.engine.library.log.take()}")
-
-
-class Sizes:
-    """The value of every size in one call, those that depend on data included."""
-
-    def __init__(self, bindings: dict[str, int]) -> None:
-        self.bindings = bindings

@@ -14,7 +14,7 @@ from trtnn.dims import Dim, Range, Size, evaluate
 from trtnn.engine import Engine
 from trtnn.errors import InputError
 from trtnn.graph import Graph
-from trtnn.interpreter import run
+from trtnn.interpreter import Bound, run
 from trtnn.op import Spec
 from trtnn.profiles import count_profiles, profile_of
 from trtnn.runner import check_tensor
@@ -56,13 +56,6 @@ class Reference:
         pinned = copy.copy(self)
         pinned.profile = profile
         return pinned
-
-
-class Bound:
-    """The value of every Dim in one call."""
-
-    def __init__(self, bindings: dict[str, int]) -> None:
-        self.bindings = bindings
 
 
 class CompiledModule:

@@ -13,6 +13,13 @@ from trtnn.profiles import count_profiles, fitting_profiles, profile_of
 from trtnn.solutions import Given, solve
 
 
+class Bound:
+    """The value of every size in one call, those that depend on data included."""
+
+    def __init__(self, bindings: dict[str, int]) -> None:
+        self.bindings = bindings
+
+
 def bind_dims(
     graph: Graph,
     shapes: Sequence[Sequence[int]],

@@ -249,7 +249,7 @@ class BuildOptions:
             with this TensorRT on the same GPU model, or a path, whose file is read if it exists
             and gets the timings of this build added; its folders are made. Another board of that
             model will do, so TensorRT's own check of the device is skipped. ``False``: none, each
-            build times everything anew. None: what is in the cache folder.
+            build times everything anew. None: timings of this build alone.
         editable_timing_cache: Make a cache whose entries ``ITimingCache.update`` can change: the
             way to force a tactic (10 and 11).
         error_on_timing_cache_miss: Fail where the cache lacks a timing (10 and 11).

@@ -42,7 +42,6 @@ class Attention(Op):
     """``softmax(q @ k.T + mask) @ v`` on (B, H, S, D), without a scale; a bool mask keeps True."""
 
     causal: bool
-    has_mask: bool
 
     def needs_decomposition(self, target: Any) -> bool:
         return "attention" not in target.layers
@@ -167,7 +166,7 @@ def scaled_dot_product_attention(
         kept = spec_of(attn_mask).dtype == torch.bool
         mask = attn_mask if kept else cast(attn_mask, spec_of(query).dtype)
         operands.append(_four(mask))
-    result = bind(Attention(bool(is_causal), attn_mask is not None), *operands)
+    result = bind(Attention(bool(is_causal)), *operands)
     return reshape(result, (*shape_of(query)[:-1], shape_of(value)[-1]))
 
 
