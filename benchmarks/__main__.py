@@ -14,10 +14,18 @@ import typer
 from benchmarks import cases
 from benchmarks.activities import compare_copies
 from benchmarks.builds import Builds
+from benchmarks.cached import measure_cached
 from benchmarks.cases import DTYPES, MODELS, NEEDS_GPU, WHAT, Case
 from benchmarks.comparison import compare, compare_errors
+from benchmarks.cycles import measure_cycles
 from benchmarks.dynamic import compare_lengths
 from benchmarks.machine import find_machine
+from benchmarks.memory import measure_memory
+from benchmarks.mixed import measure_mixed
+from benchmarks.overhead import measure_overhead
+from benchmarks.refit import measure_refit
+from benchmarks.sanitize import measure_sanitizer
+from benchmarks.threads import measure_threads
 from benchmarks.timing import FULL, TINY, Effort
 from benchmarks.tracing import measure_tracing
 from benchmarks.typed import compare_typed
@@ -28,9 +36,17 @@ MEASURES: dict[str, Callable[[Case, Builds, Effort], dict[str, Any]]] = {
     "errors": compare_errors,
     "models": compare,
     "typed": compare_typed,
+    "refit": measure_refit,
+    "memory": measure_memory,
     "tracing": measure_tracing,
     "dynamic": compare_lengths,
     "copies": compare_copies,
+    "overhead": measure_overhead,
+    "threads": measure_threads,
+    "cycles": measure_cycles,
+    "mixed": measure_mixed,
+    "cached": measure_cached,
+    "sanitizer": measure_sanitizer,
 }
 
 

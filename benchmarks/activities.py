@@ -59,7 +59,9 @@ def traced(call: Call) -> list[Event]:
 
 def _trace(call: Call) -> list[Event]:
     torch.cuda.synchronize()
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as trace:
+    # Without acc_events the second profiler of a process warns of cycles, and there is but one.
+    kinds = [ProfilerActivity.CPU, ProfilerActivity.CUDA]
+    with profile(activities=kinds, acc_events=True) as trace:
         call()
         torch.cuda.synchronize()
     with tempfile.TemporaryDirectory() as folder:

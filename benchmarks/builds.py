@@ -58,13 +58,19 @@ class Builds:
         return Built(net, inputs, *self.compile(case.level, net, inputs))
 
     def compile(
-        self, level: int, net: nn.Module, declared: Sequence[Any]
+        self, level: int, net: Callable[..., Any], declared: Sequence[Any], **how: Any
     ) -> tuple[Any, dict[str, Any]]:
-        """Return a network compiled by trtnn, and how it was built."""
+        """Return a network compiled by trtnn, and how it was built.
+
+        Args:
+            how: Further arguments of ``trtnn.compile``.
+        """
 
         def make(options: BuildOptions) -> Any:
-            place = {"backend": self.machine.backend, "device": self.machine.device}
-            return trtnn.compile(net, inputs=list(declared), options=options, **place)
+            place: dict[str, Any] = {"backend": self.machine.backend, "device": self.machine.device}
+            # What is not built here would have no time, and other kernels, perhaps.
+            place.update(inputs=list(declared), options=options, cache=False, **how)
+            return trtnn.compile(net, **place)
 
         if self.machine.library is None:
             return make(BuildOptions()), {}

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results" / "benchmark.json"
-WHAT = ("errors", "models", "typed", "tracing", "dynamic", "copies")
-NEEDS_GPU = ("errors", "typed", "copies")
+# The cost of a call, threads, what stays behind, and the engine cache, on engines of one layer
+# unless said.
+CALLS = ("overhead", "threads", "cycles", "mixed", "cached", "sanitizer")
+WHAT = ("errors", "models", "typed", "refit", "memory", "tracing", "dynamic", "copies", *CALLS)
+NEEDS_GPU = ("errors", "typed", "refit", "memory", "copies", *CALLS)
 DTYPES = ("half", "tf32")
 # The most important first: a visit to a GPU machine may end before the last.
 MODELS = (
@@ -28,8 +31,13 @@ MODELS = (
     "deeplabv3_resnet50",
     "efficientnet_b0",
 )
+ONE_LAYER = "one_layer"
 COPIED = "resnet50"
+BUILT = "resnet50"  # to see how much memory a build takes
+CACHED = "resnet50"
+THREADED = ("resnet18", 8)  # and its batch size
 TYPED = ("resnet50", "minilm")
+REFITTED = ("resnet50", "bert_encoder")
 DYNAMIC = ("minilm", "bert_encoder")
 TRACED = ("resnet50", "chain")
 LEVELS = {"resnet50": 3, "vit_b_16": 3, "minilm": 3}
@@ -60,9 +68,9 @@ class Case:
     @property
     def level(self) -> int:
         """TensorRT's builder optimization level: what a visit has time for."""
-        if (self.model, self.dtype) == ("efficientnet_b0", "half"):
-            return 0  # more than 100 s at level 1 on 8.6
-        return 1 if self.what == "dynamic" else LEVELS.get(self.model, 1)
+        if self.dtype == "half" and self.model in ("efficientnet_b0", "densenet121"):
+            return 0  # minutes at level 1 on 8.6
+        return 1 if self.what in ("dynamic", "memory", "refit") else LEVELS.get(self.model, 1)
 
 
 def list_cases(
@@ -77,13 +85,27 @@ def list_cases(
     half = models if "half" in dtypes else ()
     kinds = ("models", "errors")  # errors alone take no time on the GPU, and may run side by side
     cases = [Case(k, m, size, d, first) for k in kinds for m in models for d in dtypes]
+    cases += _calls(size)
     cases += [Case("typed", model, size, "half", first) for model in TYPED if model in half]
+    cases += [Case("refit", m, size, d, first) for m in REFITTED for d in dtypes if m in models]
+    cases += [Case("memory", BUILT, size, d, first) for d in dtypes if BUILT in models]
     cases += [Case("tracing", name, size) for name in TRACED]
     cases += [Case("models", m, size, d, batch) for batch in others for m in models for d in dtypes]
     # These start PyTorch's profiler, which can slow down every later launch of its process.
     cases += [Case("dynamic", model, size, "half", first) for model in DYNAMIC if model in half]
     cases += [Case("copies", COPIED, size, d, first) for d in dtypes if COPIED in models]
     return [case for case in cases if case.what in what]
+
+
+def _calls(size: str) -> list[Case]:
+    """Return what is measured of calls, whichever models were chosen."""
+    alone = [Case(what, ONE_LAYER, size) for what in CALLS if what != "cached"]
+    model, batch = THREADED
+    return [
+        *alone,
+        Case("threads", model, size, "half", batch),
+        Case("cached", CACHED, size, "tf32", 1),
+    ]
 
 
 def load(path: Path | None) -> Rows:

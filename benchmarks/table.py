@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.cases import DTYPES, MODELS, RESULTS, load
+from benchmarks.call_tables import CALL_TITLES, Cells
+from benchmarks.cases import DTYPES, MODELS, ONE_LAYER, RESULTS, load
 from benchmarks.dynamic import KINDS
 
 README = Path(__file__).parent / "README.md"
@@ -38,14 +40,15 @@ def tables(rows: Mapping[str, Row]) -> str:
 
 def _order(row: Row) -> tuple[Any, ...]:
     """Sort by batch, then by model and dtype in the order in which they are run."""
-    names = [*MODELS, "chain"]
+    names = [*MODELS, "chain", ONE_LAYER]
     dtype = DTYPES.index(row["dtype"]) if row["dtype"] else -1
     return row["size"], row["batch"], names.index(row["model"]), dtype
 
 
-def _markdown(headings: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """Lay cells out as a Markdown table."""
-    rows = [headings, ["---"] * len(headings), *lines]
+def _markdown(headings: Sequence[str], lines: Iterable[Cells]) -> str:
+    """Lay cells out as a Markdown table, verdicts in words."""
+    cells = [[cell if isinstance(cell, str) else _met(cell) for cell in line] for line in lines]
+    rows = [headings, ["---"] * len(headings), *cells]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -188,6 +191,35 @@ def _typed(row: Row) -> list[tuple[str, ...]]:
     return [(_name(row), *times, ratio, spread, _met(row["met"]), *(costs or ["none"]))]
 
 
+def _refit(row: Row) -> list[tuple[str, ...]]:
+    times, builds, error = row["gpu_us"], row["builds"], row["error"]
+    kinds = ("plain", "refit")
+    first, *later = row["refit_s"]
+    return [
+        (
+            _name(row),
+            row["dtype"],
+            str(row["batch"]),
+            _level(builds["refit"]),
+            *(_time(times, kind) for kind in kinds),
+            _spread(row["ratio"]),
+            *(str(builds[kind]["build_s"]) for kind in kinds),
+            f"{first:.2g}",
+            f"{statistics.median(later):.2g}",
+            *(_number(value) for value in (error["eager"], error["trtnn"], row["bar"])),
+            _met(row["met"]),
+        )
+    ]
+
+
+def _memory(row: Row) -> list[tuple[str, ...]]:
+    found = row["memory_bytes"]
+    sizes = [found["raw"]["weights"], *(found[kind]["rise"] for kind in found)]
+    beyond = [f"{row['beyond'][kind]:.2f}" for kind in row["beyond"]]
+    cells = (*(f"{size / 2**20:.0f}" for size in sizes), *beyond)
+    return [(_name(row), row["dtype"], _level(row), *cells, _met(row["met"]))]
+
+
 def _copies(row: Row) -> list[tuple[str, ...]]:
     kinds = ("HtoD", "DtoH", "DtoD", "memset", "kernel")
     counts = [
@@ -214,7 +246,7 @@ def _tracing(row: Row) -> list[tuple[str, ...]]:
     ]
 
 
-TITLES: dict[str, tuple[str, str, Callable[[Row], list[tuple[str, ...]]]]] = {
+TITLES: dict[str, tuple[str, str, Callable[[Row], Sequence[Cells]]]] = {
     "models": (
         "Models",
         "model | dtype | batch | level | host µs: eager | eager in a CUDA graph | trtnn"
@@ -228,6 +260,20 @@ TITLES: dict[str, tuple[str, str, Callable[[Row], list[tuple[str, ...]]]]] = {
         "model | GPU µs: typed | free | typed / free | spread of the builds | <= 1.03 + spread"
         " | the layer that costs most more, µs",
         _typed,
+    ),
+    "refit": (
+        "Refittable engines",
+        "model | dtype | batch | level | GPU µs: plain | refittable | refittable / plain"
+        " | build s: plain | refittable | s of a refit: first | later"
+        " | error with the new weights: eager | trtnn | bar | met",
+        _refit,
+    ),
+    "memory": (
+        "Host memory of a build",
+        "model | dtype | level | MiB: weights | highest above the start: raw TensorRT"
+        " | trtnn, weights on the host | on the GPU"
+        " | (trtnn - raw) / weights: on the host | on the GPU | <= 2",
+        _memory,
     ),
     "dynamic": (
         "Static, dynamic and bucketed lengths, in half",
@@ -243,6 +289,7 @@ TITLES: dict[str, tuple[str, str, Callable[[Row], list[tuple[str, ...]]]]] = {
         _copies,
     ),
     "tracing": ("Tracing", "what | ops | seconds | limit | MiB at the peak | met", _tracing),
+    **CALL_TITLES,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -20,15 +20,28 @@ LONGEST = 2_000_000_000  # about 1 s
 
 @dataclass(frozen=True)
 class Effort:
-    """How often: alternating rounds, host calls a round, GPU inferences a round."""
+    """How often: alternating rounds, host calls a round, GPU inferences a round.
+
+    Args:
+        share: Of the thousands of calls and cycles that a measurement asks for by itself.
+    """
 
     rounds: int
     calls: int
     inferences: int
+    share: float = 1.0
+
+    def of(self, count: int) -> int:
+        """Return the share of a count, at least two.
+
+        >>> FULL.of(2000), TINY.of(20)
+        (2000, 2)
+        """
+        return max(2, round(count * self.share))
 
 
 FULL = Effort(rounds=5, calls=20, inferences=50)  # 250 inferences
-TINY = Effort(rounds=2, calls=1, inferences=0)
+TINY = Effort(rounds=2, calls=1, inferences=0, share=1e-3)
 
 
 def summary(rounds: list[list[float]]) -> dict[str, float]:
@@ -40,6 +53,16 @@ def summary(rounds: list[list[float]]) -> dict[str, float]:
     medians = [statistics.median(times) for times in rounds]
     everything = statistics.median(itertools.chain.from_iterable(rounds))
     return {"median": round(everything, 2), "spread": round(max(medians) - min(medians), 2)}
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return what a quarter, half and three quarters of some values lie below.
+
+    >>> quartiles([5.0, 1.0, 2.0, 3.0, 4.0])
+    (2.0, 3.0, 4.0)
+    """
+    first, middle, last = statistics.quantiles(values, method="inclusive")
+    return round(first, 4), round(middle, 4), round(last, 4)
 
 
 def host_times(

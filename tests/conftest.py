@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,7 @@ def declare_missing_operators() -> torch.library.Library | None:
 
 
 TORCHVISION = declare_missing_operators()
+FOLDERS = itertools.count()
 
 
 def why_no_gpu() -> str | None:
@@ -71,3 +74,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def seed() -> None:
     """Give each test the same random numbers, whichever tests ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep the engines of tests out of the user's cache."""
+    folder = tmp_path_factory.getbasetemp() / "engines"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRTNN_CACHE_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def own_engines(engines: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test find what another has built."""
+    monkeypatch.setenv("TRTNN_CACHE_DIR", f"{engines}-{next(FOLDERS)}")

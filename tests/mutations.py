@@ -12,7 +12,7 @@ from tests import faults
 from tests.double import Violation
 from tests.faults import Fault, X, around, constrain, every, mixed, new, old, put, without
 from tests.rows import B, S
-from trtnn import layers, network
+from trtnn import layers, network, recipes
 from trtnn._trt import Target, TensorRT
 from trtnn.errors import BuildError
 from trtnn.layers import Handle, Layers
@@ -51,7 +51,7 @@ TYPES = [
         old(Violation, "fill value differ in type") | new(BuildError, "fill value differ in type"),
     ),
     Fault("an int64 constant on 8.6",
-        put(Net, "_narrow", lambda net, tensor: tensor),
+        put(recipes, "narrowed", lambda tensor, *_: tensor),
         lambda x: x + torch.tensor([1, 2]), (X(B, 2, dtype=LONG),),
         old(ValueError, "Could not implicitly convert NumPy data type: int64"),
     ),
@@ -139,7 +139,7 @@ WEIGHTS = [
     ),
     Fault("a channel scale of twice the length",
         around(Windows, "scale", lambda f, net, x, scale, shift: f(
-            net, x, torch.cat([scale, scale]), shift)),
+            net, x, Handle(torch.cat([scale.tensor, scale.tensor])), shift)),
         lambda x: F.batch_norm(x, torch.zeros(4), torch.ones(4)), (IMAGE,),
         every(BuildError, "scale has 8 weights, not 4"),
     ),

@@ -18,13 +18,20 @@ from trtnn.signature import _parameters, declare
 
 
 def on_double(
-    version: str, function: Any, inputs: Any, runner: Any = Runner
+    version: str,
+    function: Any,
+    inputs: Any,
+    runner: Any = Runner,
+    *,
+    options: BuildOptions | None = None,
+    max_contexts: int = 4,
+    **how: Any,
 ) -> tuple[CompiledModule, Any]:
-    """Return the model, and the runner that it calls."""
+    """Return the model, and the runner that it calls; ``how`` it runs."""
     library = TensorRT(double.load(version))
     traced = trtnn.trace(function, inputs)
     graph = optimize(traced, library)
-    engine = build(graph, library, BuildOptions())
-    runs = runner(engine, graph, torch.device("cpu"), "always")
+    engine = build(graph, library, options or BuildOptions())
+    runs = runner(engine, graph, torch.device("cpu"), "always", max_contexts, **how)
     signature = declare(function, inputs)
     return CompiledModule(traced, signature, _parameters(function), runs, engine), runs

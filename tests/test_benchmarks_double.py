@@ -12,10 +12,21 @@ import torch
 
 import benchmarks.__main__ as program
 import trtnn
-from benchmarks import activities, bound, cases, comparison, dynamic, machine, table, timing, typed
+from benchmarks import (
+    activities,
+    bound,
+    cases,
+    comparison,
+    dynamic,
+    machine,
+    refit,
+    table,
+    timing,
+    typed,
+)
 from benchmarks.bound import Bound
 from benchmarks.builds import Builds
-from benchmarks.cases import WHAT
+from benchmarks.cases import CALLS, WHAT
 from benchmarks.machine import Machine
 from benchmarks.typed import Free
 from tests import double
@@ -115,7 +126,8 @@ def test_bound_memory_fits_a_profile(version: str) -> None:
         Bound(engine, {"x": torch.ones(8)}, 0)
 
 
-NEEDED = [what for what in WHAT if what != "tracing"]  # what runs on the GPU
+# What runs on the GPU; tests/test_benchmarks_calls.py and tests/test_memory.py have the rest.
+NEEDED = [what for what in WHAT if what not in ("tracing", "memory", *CALLS)]
 
 
 class Doubled(Machine):
@@ -163,7 +175,7 @@ def rig(request: Any, tmp_path_factory: Any) -> tuple[dict[str, Any], str]:
             "current_stream": SimpleNamespace(cuda_stream=0),
         }.items():
             patch.setattr(torch.cuda, name, lambda *_, value=value: value)
-        for module in (comparison, dynamic, typed):
+        for module in (comparison, dynamic, refit, typed):
             patch.setattr(module, "gpu_times", times_of)
         patch.setattr(bound, "captured", request.param)
         patch.setattr(comparison, "captured", request.param)
@@ -203,3 +215,12 @@ def test_a_row_of_lengths_compares_three_engines_at_each(rig: Any) -> None:
         fused = {k: kernels["fused_names"] for k, kernels in row["kernels"][length].items()}
         assert fused == {"static": ["fmha_1"], "dynamic": ["fmha_1"], "bucketed": ["fmha_2"]}
         assert row["kernels"][length]["bucketed"]["names"] == ["gemm", "fmha_2"]
+
+
+def test_a_row_of_refit_compares_two_engines_and_refits_one(rig: Any) -> None:
+    rows, method = rig
+    row = rows["refit bert_encoder small half batch 1"]
+    assert set(row["builds"]) == {"plain", "refit"} and row["ratio"]["ratio"] == 1.1
+    assert {time["method"] for time in row["gpu_us"].values()} == {method}
+    assert len(row["refit_s"]) == refit.REFITS
+    assert row["error"]["eager"] < 0.1 and row["met"] is False  # the double computes nothing

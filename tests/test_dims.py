@@ -26,7 +26,7 @@ from trtnn.dims import (
     symbols,
 )
 from trtnn.errors import ShapeError
-from trtnn.ops.masks import DataSymbol
+from trtnn.expressions import DataSymbol
 
 A, B = Dim("a", 1, 4, 16), Dim("b", 2, 3, 7)
 

@@ -194,7 +194,7 @@ def test_another_integer_is_another_call_with_the_same_shapes(version: str) -> N
         assert made([x, n]).shape == (2, n)
     (context,) = made.runner.pool.contexts
     assert context.handle.calls["set_input_shape"] == 1
-    assert len(made.runner.prepared) == 2
+    assert len(made.runner.known) == 2
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -50,7 +50,7 @@ def test_one_context_switches_where_no_second_one_is_allowed(made: Runner) -> No
 
 
 def test_a_pinned_view_takes_its_profile_only(made: Runner) -> None:
-    pinned = made.with_profile(1)
+    pinned = made.view(profile=1)
     assert call(made, 100) == 0 and call(pinned, 10) == 1 and call(made, 10) == 0
     with pytest.raises(InputError, match=r"n = 17 does not fit profile 1: n = 1 to 16"):
         pinned([torch.zeros(17)])

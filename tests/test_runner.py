@@ -161,14 +161,6 @@ def test_auto_does_not_fall_back_from_a_graph_that_cannot_be_lowered(
         trtnn.compile(torch.nn.ReLU(), inputs=[wide], device="cpu")
 
 
-def test_an_engine_without_weights_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tensorrt", double.load("10"))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    options = BuildOptions(strip_plan=True, refit="refit")
-    with pytest.raises(trtnn.OptionError, match="no weights until it is refitted"):
-        trtnn.compile(torch.nn.ReLU(), inputs=[trtnn.Input((2,))], options=options)
-
-
 def test_a_build_gives_its_timing_cache_and_takes_one(made: Runner) -> None:
     cache = made.engine.timing_cache
     assert cache

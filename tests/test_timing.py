@@ -161,3 +161,14 @@ def test_one_file_for_each_kind_of_gpu_and_tensorrt(tmp_path: Path) -> None:
     assert timing_cache_file(tmp_path, target, "NVIDIA A/B", 132).name == (
         "timing-8.6.0-NVIDIA%20A%2FB-132.cache"
     )
+
+
+def test_a_file_that_tensorrt_does_not_read_is_made_anew_with_a_warning(tmp_path: Path) -> None:
+    """8.6.0 returns an empty cache for one that it cannot read, and says so in its log alone."""
+    path = tmp_path / "timings"
+    path.write_bytes(b"timing cache of the double 8\nunreadable")
+    with pytest.warns(UserWarning, match=r"could not read .*timings\n.*will not be used!; it is"):
+        engine = built("8.6", torch.relu, timing_cache=path)
+    assert engine.timing_digest == Timings(b"").digest
+    assert path.read_bytes() == engine.timing_cache
+    built("8.6", torch.relu, timing_cache=path)  # without a warning

@@ -323,7 +323,7 @@ def surplus(call: Call, draw: random.Random) -> Found:
         more = [*args, *(call.named[n] for n in kwargs), draw.choice([torch.ones(2), None, 3])]
         places = (f"argument {len(args)}",)
         return "surplus by position", (more, {}), places, f"{len(more)} by position", "takes"
-    name = draw.choice(["extra", "y", "out"])
+    name = draw.choice(["extra", "y", "outputs"])
     return "surplus keyword", (args, {**kwargs, name: torch.ones(2)}), (name,), name, "takes"
 
 

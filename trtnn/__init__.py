@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from trtnn.errors import BackendError as BackendError
     from trtnn.errors import BuildError as BuildError
     from trtnn.errors import CopyWarning as CopyWarning
+    from trtnn.errors import CudaError as CudaError
     from trtnn.errors import DTypeError as DTypeError
     from trtnn.errors import GraphError as GraphError
     from trtnn.errors import InputError as InputError
+    from trtnn.errors import LoadError as LoadError
     from trtnn.errors import OptionError as OptionError
     from trtnn.errors import RecompileWarning as RecompileWarning
     from trtnn.errors import ShapeError as ShapeError
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from trtnn.errors import TrtnnError as TrtnnError
     from trtnn.errors import UnsupportedError as UnsupportedError
     from trtnn.graph import Graph as Graph
+    from trtnn.loading import load as load
     from trtnn.module import Module as Module
 
 __version__ = "0.1.0"
@@ -40,15 +43,18 @@ _HOMES = {
     "Engine": "engine",
     "Graph": "graph",
     "Module": "module",
+    "load": "loading",
     **dict.fromkeys(
         (
             "AbsentError",
             "BackendError",
             "BuildError",
             "CopyWarning",
+            "CudaError",
             "DTypeError",
             "GraphError",
             "InputError",
+            "LoadError",
             "OptionError",
             "RecompileWarning",
             "ShapeError",

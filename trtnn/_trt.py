@@ -6,14 +6,18 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from trtnn.builder_config import check, configure, memory_note
 from trtnn.errors import AbsentError, BackendError, BuildError, OptionError
+from trtnn.listening import Log, watching
+from trtnn.memory_formats import check_format, require_format
 from trtnn.options import BuildOptions
+from trtnn.progress import display, uninterrupted
 from trtnn.timing import Timings
 
 _DTYPES = {
@@ -25,13 +29,6 @@ _DTYPES = {
     "int8": "INT8",
     "uint8": "UINT8",
     "bool": "BOOL",
-}
-_LEVELS = {
-    "INTERNAL_ERROR": logging.CRITICAL,
-    "ERROR": logging.ERROR,
-    "WARNING": logging.WARNING,
-    "INFO": logging.INFO,
-    "VERBOSE": logging.DEBUG,
 }
 # Observed on a GPU: execute_v2 runs on a blocking stream of its own, so that CUDA itself makes it
 # wait for work on the legacy default stream. Only versions seen to behave so stand here.
@@ -112,35 +109,6 @@ def target_of(trt: ModuleType) -> Target:
     )
 
 
-class Log:
-    """TensorRT's logger, bridged to ``logging`` (``trtnn.tensorrt``), and its recent errors."""
-
-    def __init__(self, trt: ModuleType, level: int) -> None:
-        self.errors: list[str] = []
-        self.level = level
-        sink = logging.getLogger("trtnn.tensorrt")
-        log = self
-
-        class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
-            def __init__(self) -> None:
-                trt.ILogger.__init__(self)
-
-            def log(self, severity: Any, message: str) -> None:
-                number = _LEVELS[severity.name]
-                if number >= logging.ERROR:
-                    log.errors.append(message)
-                    del log.errors[:-20]
-                if number >= log.level:
-                    sink.log(number, message)
-
-        self.handle = Logger()
-
-    def take(self) -> str:
-        """Return TensorRT's error lines since the last call."""
-        lines, self.errors[:] = "\n    ".join(self.errors), []
-        return lines
-
-
 _logs: dict[int, Log] = {}
 
 
@@ -199,6 +167,18 @@ class TensorRT:
         """Return the absence of weights of a type."""
         return self.trt.Weights(self.dtype(dtype))
 
+    def name_weights(self, network: Any, weights: Any, name: str, *, mark: bool) -> None:
+        """Name weights that a layer uses, so that a refit finds them; ``mark`` them as its own."""
+        self.require(network.set_weights_name(weights, name), f"name the weights {name!r}")
+        if mark:
+            done = network.mark_weights_refittable(name)
+            self.require(done, f"mark the weights {name!r} as refittable")
+
+    @property
+    def refits_integers(self) -> bool:
+        """Whether a refit can replace weights of integers; STRIP_PLAN came with that."""
+        return "STRIP_PLAN" in self.trt.BuilderFlag.__members__
+
     def check_options(self, options: BuildOptions) -> None:
         """Refuse the options that this TensorRT lacks, before anything is built for them."""
         check(self.trt, options)
@@ -218,20 +198,36 @@ class TensorRT:
     def start_timings(self, config: Any, timings: Timings) -> None:
         """Let a build start from timings, and add its own to them."""
         where = f"the timing cache {timings.path or ''}".strip()
+        self.log.take()
         cache = self._made(config.create_timing_cache(timings.content), f"read {where}")
+        if lines := self._lines():
+            # 8.6.0 answers with an empty cache, and says in its log alone that it read nothing.
+            raise BuildError(f"TensorRT could not read {where}{lines}", search=False)
         # 8.6's cache carries the board's UUID; options.py says who answers for the GPU's model.
         if not config.set_timing_cache(cache, ignore_mismatch=True):
             raise BuildError(f"TensorRT refused {where}" + self._lines(), search=False)
 
     def combine_timings(self, config: Any, first: bytes, second: bytes) -> bytes:
         """Return the entries of two serialized timing caches as one."""
+        self.log.take()
         cache, other = (
             self._made(config.create_timing_cache(content), "read the timing cache")
             for content in (first, second)
         )
+        self.require(not self.log.errors, "read the timing cache")
         done = cache.combine(other, ignore_mismatch=True)
         self.require(done, "combine the timing caches")
         return bytes(cache.serialize())
+
+    def require_format(
+        self, tensor: Any, form: str, dtype: str, divides: Callable[[int], bool]
+    ) -> None:
+        """Have an input read as PyTorch lays it out in a memory format, or refuse it."""
+        require_format(self.trt, tensor, form, dtype, divides)
+
+    def check_format(self, engine: Any, name: str, form: str, dtype: str) -> None:
+        """Raise BuildError unless an engine reads an input as it was declared."""
+        check_format(engine, name, form, dtype)
 
     def constrain(self, layer: Any, dtype: str, *, output: bool) -> None:
         """Tell 8.6 the type that a layer computes in; later versions read it off the inputs."""
@@ -256,18 +252,39 @@ class TensorRT:
             raise BuildError("TensorRT refused the profile" + self._lines(), search=False)
 
     def build(
-        self, builder: Any, network: Any, config: Any, free_bytes: int | None = None
+        self,
+        builder: Any,
+        network: Any,
+        config: Any,
+        free_bytes: int | None = None,
+        *,
+        progress: bool | None = None,
     ) -> tuple[bytes, bytes | None]:
         """Return the serialized plan, and the timing cache, if any, as it is after the build.
 
         Args:
             free_bytes: How much of the GPU's memory is free, for the error.
+            progress: Whether to show the phases on stderr; None: where it is a terminal.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C: at the next step where TensorRT tells of steps, and when the
+                build is over where it does not (8.6).
+            BuildError: TensorRT refused, or the user's monitor stopped the build.
         """
-        plan = builder.build_serialized_network(network, config)
+        title = f"TensorRT {self.target.version}"
+        with (
+            display(title, progress) as shown,
+            uninterrupted() as kept,
+            watching(self.trt, self.log, config, shown, kept) as watch,
+        ):
+            plan = builder.build_serialized_network(network, config)
+        if watch.broken is not None:
+            warnings.warn(f"the progress cannot be shown: {watch.broken!r}", stacklevel=2)
         if plan is None:
             lines = self._lines()
             note = memory_note(self.trt, config, lines, free_bytes)
-            raise BuildError(f"TensorRT could not build the engine{lines}{note}", search=False)
+            what = "was told by progress_monitor to stop" if watch.refused else "could not build"
+            raise BuildError(f"TensorRT {what} the engine{lines}{note}", search=False)
         cache = config.get_timing_cache()
         return bytes(plan), None if cache is None else bytes(cache.serialize())
 
@@ -280,11 +297,71 @@ class TensorRT:
         runtime = self._made(self.trt.Runtime(self.log.handle), "create a runtime")
         if host_code:
             runtime.engine_host_code_allowed = True
-        engine = runtime.deserialize_cuda_engine(plan)
+        with uninterrupted():
+            engine = runtime.deserialize_cuda_engine(plan)
         return runtime, self._made(engine, "deserialize the plan")
 
-    def context(self, engine: Any) -> Any:
-        return self._made(engine.create_execution_context(), "create an execution context")
+    def serialize(self, engine: Any) -> bytes:
+        """Return the plan of an engine as it is now, with its weights."""
+        if not hasattr(engine, "create_serialization_config"):
+            return bytes(self._made(engine.serialize(), "serialize the engine"))
+        flags = self.trt.SerializationFlag
+        config = self._made(engine.create_serialization_config(), "serialize the engine")
+        config.clear_flag(flags.EXCLUDE_WEIGHTS)
+        if hasattr(flags, "INCLUDE_REFIT"):
+            config.set_flag(flags.INCLUDE_REFIT)
+        return bytes(self._made(engine.serialize_with_config(config), "serialize the engine"))
+
+    def refitter(
+        self, engine: Any, weights: Mapping[str, tuple[Any, str]], needed: Iterable[str]
+    ) -> Any:
+        """Return a refitter that was given weights by name; nothing of the engine has changed.
+
+        Args:
+            weights: Array and dtype: they must live until the refit is done. Those that TensorRT
+                does not list are left out.
+            needed: The names that it has to list.
+
+        Raises:
+            BuildError: TensorRT lists or takes others.
+        """
+        refitter = self._made(self.trt.Refitter(engine, self.log.handle), "create a refitter")
+        listed = refitter.get_all_weights()
+        if lost := sorted(set(needed) - set(listed)):
+            raise BuildError(
+                f"TensorRT cannot refit {', '.join(map(repr, lost))}" + self._lines(), search=False
+            )
+        for name in listed:
+            if name in weights:
+                done = refitter.set_named_weights(name, self.weights(*weights[name]))
+                self.require(done, f"take the weights {name!r}")
+        if missing := refitter.get_missing_weights():
+            names = ", ".join(map(repr, missing))
+            raise BuildError(f"TensorRT misses the weights {names}" + self._lines(), search=False)
+        return refitter
+
+    def context(self, engine: Any, *, own: bool = True) -> Any:
+        """Create an execution context, with or without scratch memory of its own."""
+        if own:
+            context = engine.create_execution_context()
+        elif hasattr(self.trt, "ExecutionContextAllocationStrategy"):
+            strategy = self.trt.ExecutionContextAllocationStrategy.USER_MANAGED
+            context = engine.create_execution_context(strategy)
+        else:
+            context = engine.create_execution_context_without_device_memory()
+        return self._made(context, "create an execution context")
+
+    def scratch_bytes(self, engine: Any) -> int:
+        """Return how much scratch memory a context of an engine needs, in bytes."""
+        later = hasattr(self.trt.ICudaEngine, "device_memory_size_v2")
+        return int(engine.device_memory_size_v2 if later else engine.device_memory_size)
+
+    def lend_memory(self, context: Any, address: int, size: int) -> None:
+        """Tell a context without scratch memory of its own where to work."""
+        if hasattr(context, "set_device_memory"):
+            context.set_device_memory(address, size)
+        else:
+            context.device_memory = address
 
     def select_profile(self, context: Any, profile: int, stream: int) -> None:
         """Give a context a profile, and wait until it has it."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from trtnn.contexts import Context
-from trtnn.errors import BuildError
+from trtnn.errors import BuildError, UnsupportedError
 from trtnn.interpreter import Bound
 from trtnn.ops.masks import depends_on_data
-from trtnn.runner import Prepared, Runner, refuse_capture
+from trtnn.prepared import Prepared
+from trtnn.runner import Runner
+from trtnn.streams import refuse_capture
 
 
 class Allocations:
@@ -57,24 +59,25 @@ class AllocatingRunner(Runner):
         self.side: Any = torch.cuda.Stream(self.device) if self.on_cuda else None  # type: ignore[no-untyped-call]
         self.fixed = [not depends_on_data(*v.spec.shape) for v in self.graph.outputs]
 
-    def _runs(self) -> Callable[[Prepared, list[int]], tuple[list[torch.Tensor], Any]]:
-        return self._run
-
-    def _run(self, prepared: Prepared, addresses: list[int]) -> tuple[list[torch.Tensor], Any]:
+    def _run(
+        self,
+        prepared: Prepared,
+        inputs: Sequence[torch.Tensor],
+        into: Sequence[torch.Tensor] | None,
+    ) -> tuple[list[torch.Tensor], Any]:
         if self.side is not None:
             refuse_capture()
+        addresses = self.addresses(prepared, inputs, ())
         results: dict[int, torch.Tensor] = {}
         fixed = [i for i, known in enumerate(self.fixed) if known]
         for i, (shape, strides) in zip(fixed, prepared.outputs, strict=True):
             place, dtype = self.outputs[i]
             results[i] = torch.empty_strided(shape, strides, dtype=dtype, device=self.device)
             addresses[place] = results[i].data_ptr() or self.placeholder.data_ptr()
+        context = self.take(prepared)
         try:
-            context = prepared.free.pop()
-        except IndexError:
-            context = self._take(prepared)
-        try:
-            self._enqueue(context, addresses)
+            with self.pool.turn():
+                self._enqueue(context, addresses)
             own = self._allocations(context)
             for i, (place, dtype) in enumerate(self.outputs):
                 if not self.fixed[i]:
@@ -84,6 +87,21 @@ class AllocatingRunner(Runner):
             raise
         self.pool.put(context)
         return self._widened(results, prepared)
+
+    def require_execution(self) -> None:
+        """Raise where this engine cannot run as it is asked to."""
+        if self.execution == "graph":
+            raise UnsupportedError(
+                'execution="graph": an output has a size that depends on data, and a CUDA graph '
+                "has one shape",
+                hint='use execution="sync"',
+            )
+
+    def bound(self, arguments: Sequence[Any], into: Any) -> Any:
+        raise UnsupportedError(
+            "bind: an output has a size that depends on data, so its memory cannot be fixed",
+            hint="call the model itself",
+        )
 
     def _widened(
         self, results: dict[int, torch.Tensor], prepared: Prepared
@@ -123,12 +141,12 @@ class AllocatingRunner(Runner):
         own.error = None
         for (name, _, _), address in zip(self.engine.tensors, addresses, strict=True):
             if address:
-                context.handle.set_tensor_address(name, address)
+                context.locate(name, address)
         if self.side is not None:
             # Not the default stream itself, on which TensorRT adds synchronizations.
             self.side.wait_stream(torch.cuda.current_stream(self.device))
         number = self.side.cuda_stream if self.side is not None else 0
-        done = context.handle.execute_async_v3(number)
+        done = context.enqueue(number)
         if self.side is not None:
             self.side.synchronize()
         if own.error is not None:

@@ -2,119 +2,185 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
-from trtnn.arguments import call_leaves
-from trtnn.dims import Dim, Range, Size, evaluate
+from trtnn import saved
+from trtnn.bound import BoundCall
+from trtnn.calling import Caller, Runs
+from trtnn.dims import Dim, Range
 from trtnn.engine import Engine
-from trtnn.errors import InputError
-from trtnn.graph import Graph
-from trtnn.interpreter import Bound, run
+from trtnn.errors import InputError, OptionError, UnsupportedError
+from trtnn.graph import Interface
 from trtnn.op import Spec
 from trtnn.profiles import count_profiles, profile_of
-from trtnn.runner import check_tensor
-from trtnn.signature import POSITIONAL, Signature
-from trtnn.tracer import Output, Sizes
-from trtnn.tree import unflatten
+from trtnn.reference import Reference
+from trtnn.refit import refit
+from trtnn.runner import Runner
+from trtnn.signature import Signature
 
-
-class Runs(Protocol):
-    """What executes a graph on a call's tensors and host inputs."""
-
-    @property
-    def call(self) -> Callable[[Sequence[Any]], tuple[list[torch.Tensor], Any]]: ...
-
-    def with_profile(self, profile: int) -> Runs: ...
-
-
-class Reference:
-    """Runs a graph with PyTorch, on copies of its constants."""
-
-    def __init__(self, graph: Graph, device: torch.device) -> None:
-        self.graph, self.device = graph, device
-        self.profile: int | None = None
-        self.constants = {
-            v: c.tensor.detach().to(device, copy=True) for v, c in graph.constants.items()
-        }
-
-    def call(self, arguments: Sequence[Any]) -> tuple[list[torch.Tensor], Any]:
-        """Run the graph; return its output tensors and what knows the Dims' values."""
-        count = len(self.graph.inputs)
-        tensors, hosts = arguments[:count], arguments[count:]
-        for value, tensor in zip(self.graph.inputs, tensors, strict=True):
-            check_tensor(value.name, value.spec, tensor, self.device)
-        ready = [t.to(v.spec.dtype) for t, v in zip(tensors, self.graph.inputs, strict=True)]
-        outputs, bindings = run(self.graph, ready, self.constants, self.profile, hosts, self.device)
-        return outputs, Bound(bindings)
-
-    def with_profile(self, profile: int) -> Reference:
-        pinned = copy.copy(self)
-        pinned.profile = profile
-        return pinned
+EXECUTIONS = ("sync", "async", "graph")
+Describe = Callable[[], dict[str, Any]]
 
 
 class CompiledModule:
     """A compiled model: called like ``forward``, returning the same structure.
 
+    ``model(x)`` returns new tensors, which never require a gradient; ``model(x, out=y)`` writes to
+    yours: ``out`` has the structure of the result (where ``forward`` has an ``out`` of its own,
+    that is meant, and ``bind`` takes yours). A call raises InputError, naming the argument that
+    does not fit its declaration, and StreamError where the current stream is being captured.
+    Calls may come from any number of threads.
+
     Attributes:
         graph: The traced graph; ``print`` shows it as a table.
         engine: The TensorRT engine; None on the reference.
+
+    >>> import trtnn
+    >>> model = trtnn.compile(torch.nn.ReLU(), inputs=[trtnn.Input((2,))], backend="reference")
+    >>> y = torch.empty(2)
+    >>> model(torch.tensor([-1.0, 1.0]), out=y) is y
+    True
+    >>> y
+    tensor([0., 1.])
     """
 
-    graph: Graph
+    # A slot of this name is what a call finds, at once: no method stands between.
+    __slots__ = ("__call__", "__dict__", "__weakref__")
+
+    graph: Interface
     engine: Engine | None
 
     def __init__(
         self,
-        graph: Graph,
+        graph: Interface,
         signature: Signature,
         parameters: inspect.Signature,
         runner: Runs,
         engine: Engine | None,
+        describe: Describe | None = None,
     ) -> None:
         self.graph, self.engine = graph, engine
         self._signature, self._parameters, self._runner = signature, parameters, runner
-        self._run = runner.call
-        names, declared = signature.names, signature.parameters
-        flat = all(isinstance(x, Spec) for x in signature.leaves) and all(
-            part.kind is None for part in signature.tree.children
-        )
-        # Positional calls are taken as they are only where positions mean what was declared.
-        first = [n for n, p in parameters.parameters.items() if p.kind in POSITIONAL]
-        self._count = len(names) if flat and list(declared) == first[: len(declared)] else -1
-        self._names = dict.fromkeys(declared).keys() if flat else None
-        self._single = graph.result.kind is None and isinstance(graph.leaves[0], Output)
+        self._describe = describe
+        self._caller = Caller(graph, signature, parameters, runner)
+        self.__call__ = self._caller.make()  # type: ignore[method-assign]
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the model. The results never require a gradient, whether the inputs do or not.
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def bind(self, *args: Any, out: Any = None, **kwargs: Any) -> BoundCall:
+        """Fix a call's inputs, and its outputs, so that repeating it costs next to nothing.
+
+        With ``execution="graph"`` the engine runs at once, to capture these very buffers.
+
+        Args:
+            args: The arguments of a call; tensors must be such that they can be read in place.
+            out: The outputs' memory, in the structure of the result; new memory, if omitted.
 
         Raises:
-            InputError: An argument does not fit its declaration; the message names it.
-            StreamError: The current stream is being captured into a CUDA graph.
+            InputError: As for a call; and for an input that only a copy of could be read.
+            UnsupportedError: The size of an output depends on data.
+
+        >>> import trtnn
+        >>> model = trtnn.compile(torch.nn.ReLU(), inputs=[trtnn.Input((2,))], backend="reference")
+        >>> x = torch.tensor([-1.0, 1.0])
+        >>> bound = model.bind(x)
+        >>> bound()
+        tensor([0., 1.])
+        >>> _ = x.copy_(torch.tensor([3.0, -3.0]))
+        >>> bound()
+        tensor([3., 0.])
         """
-        tensors: Any = args
-        if kwargs:
-            if args or kwargs.keys() != self._names:
-                tensors = call_leaves(self._signature, self._parameters, args, kwargs)
-            else:
-                tensors = [kwargs[name] for name in self._names]
-        elif len(args) != self._count:
-            tensors = call_leaves(self._signature, self._parameters, args, kwargs)
-        outputs, call = self._run(tensors)
-        if self._single:
-            return outputs[0]
-        leaves = (_leaf(x, outputs, call.bindings) for x in self.graph.leaves)
-        return unflatten(self.graph.result, leaves)
+        return self._caller.bind(args, kwargs, out)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one file, which ``trtnn.load`` and ``trtnn.host`` read.
+
+        Raises:
+            UnsupportedError: It runs on the reference, or its plan has no weights, or a constant or
+                the result's structure has something that a file cannot hold.
+        """
+        if self._describe is None or self.engine is None:
+            raise UnsupportedError(
+                "save: a saved model holds a TensorRT engine, and this one runs on the reference",
+                hint='compile it with backend="tensorrt"',
+            )
+        if self.engine.refittable is not None and self.engine.refittable.stripped:
+            raise UnsupportedError(
+                "save: the plan was built with strip_plan=True, without weights",
+                hint="compile without strip_plan; model.plan gives the plan as it is",
+            )
+        saved.write(path, self._describe(), self.engine.plan)
+
+    @property
+    def plan(self) -> bytes:
+        """The engine's plan, as trtexec and Triton read it.
+
+        Raises:
+            UnsupportedError: The model runs on the reference.
+        """
+        if self.engine is None:
+            raise UnsupportedError("plan: this model runs on the reference and has no engine")
+        return self.engine.plan
+
+    def refit(self, state_dict: Mapping[str, torch.Tensor]) -> None:
+        """Give the model new weights without a build, from a ``state_dict()`` of its module.
+
+        What ``forward`` computed from parameters is computed again. Running calls end first, and
+        new ones wait; then all execution contexts and CUDA graphs are made anew.
+
+        Raises:
+            OptionError: The engine was not built with ``BuildOptions(refit="refit")``.
+            UnsupportedError: The model was loaded: a file does not know how weights are made.
+            InputError: A key is missing or unexpected, or a tensor has another shape or dtype.
+            BuildError: TensorRT refused the weights.
+        """
+        runner = self._runner
+        if isinstance(runner, Reference):
+            runner.refit(state_dict)
+        elif isinstance(runner, Runner) and self.engine is not None:
+            with runner.on_device():
+                refit(self.engine, state_dict, runner.pool.exclusive)
+
+    def to(self, device: Any) -> CompiledModule:
+        """Return the model on another GPU of the same kind; its engine is opened there.
+
+        Raises:
+            InputError: There is no such device, or it is of another kind.
+            BuildError: TensorRT refuses the plan there.
+        """
+        place = _device(device)
+        runner = self._runner
+        if place == runner.device:
+            return self
+        if isinstance(runner, Reference):
+            moved = runner.moved(place)
+            return CompiledModule(self.graph, self._signature, self._parameters, moved, None)
+        if not isinstance(runner, Runner) or self.engine is None or place.type != "cuda":
+            raise InputError(f"to: an engine runs on a GPU, got {place}")
+        _require_same_kind(runner.device, place)
+        with torch.cuda.device(place):
+            engine = self.engine.copy()
+            other = runner.on(engine, place)
+        return CompiledModule(
+            self.graph, self._signature, self._parameters, other, engine, self._describe
+        )
 
     @property
     def backend(self) -> str:
         """``"tensorrt"`` or ``"reference"``."""
         return "reference" if self.engine is None else "tensorrt"
+
+    @property
+    def execution(self) -> str:
+        """How calls run: ``"sync"``, ``"async"`` or ``"graph"``; ``"sync"`` on the reference."""
+        return self._runner.execution if isinstance(self._runner, Runner) else "sync"
 
     @property
     def input_specs(self) -> dict[str, Spec]:
@@ -153,10 +219,42 @@ class CompiledModule:
         count = len(self.profiles)
         if type(index) is not int or not 0 <= index < count:
             raise InputError(f"with_profile: expected an int from 0 to {count - 1}, got {index!r}")
-        view = copy.copy(self)
-        view._runner = self._runner.with_profile(index)
-        view._run = view._runner.call
-        return view
+        return self._view(self._runner.view(profile=index))
+
+    def with_execution(self, execution: str) -> CompiledModule:
+        """Return a view of the model that runs in another way; engine and memory are shared.
+
+        Args:
+            execution: ``"sync"``, ``"async"`` or ``"graph"``, as for ``trtnn.compile``.
+
+        Raises:
+            OptionError: It is none of these.
+            UnsupportedError: The model cannot run so.
+
+        >>> import trtnn
+        >>> model = trtnn.compile(torch.nn.ReLU(), inputs=[trtnn.Input((2,))], backend="reference")
+        >>> model.with_execution("async")(torch.ones(2))
+        tensor([1., 1.])
+        """
+        if execution not in EXECUTIONS:
+            raise OptionError(
+                f"with_execution: expected one of {', '.join(EXECUTIONS)}, got {execution!r}"
+            )
+        return self._view(self._runner.view(execution=execution))
+
+    def _view(self, runner: Runs) -> CompiledModule:
+        return CompiledModule(
+            self.graph, self._signature, self._parameters, runner, self.engine, self._describe
+        )
+
+    def __deepcopy__(self, memo: Any) -> NoReturn:
+        raise _not_copied("copied")
+
+    def __copy__(self) -> NoReturn:
+        raise _not_copied("copied")
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise _not_copied("pickled")
 
     def __repr__(self) -> str:
         given = {**self.input_specs, **self.host_inputs}
@@ -164,9 +262,33 @@ class CompiledModule:
         return f"CompiledModule({self.backend}, {specs})"
 
 
-def _leaf(leaf: Any, outputs: list[torch.Tensor], bindings: dict[str, int]) -> Any:
-    if isinstance(leaf, Output):
-        return outputs[leaf]
-    if isinstance(leaf, Sizes):
-        return torch.Size([evaluate(s, bindings) for s in leaf])
-    return evaluate(leaf, bindings) if isinstance(leaf, Size) and type(leaf) is not bool else leaf
+def _not_copied(what: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"a compiled model cannot be {what}: it holds an engine on a GPU",
+        hint='model.save("net.trtnn"), and trtnn.load("net.trtnn") where it is needed',
+    )
+
+
+def _device(device: Any) -> torch.device:
+    try:
+        place = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"to: expected a device, got {device!r}: {error}") from None
+    if place.type != "cuda":
+        return place
+    count = torch.cuda.device_count()
+    index = place.index if place.index is not None else torch.cuda.current_device() if count else 0
+    if index >= count:
+        raise InputError(f"to: there is no {place}; PyTorch sees {count} CUDA devices")
+    return torch.device("cuda", index)
+
+
+def _require_same_kind(here: torch.device, there: torch.device) -> None:
+    if here.type != "cuda":
+        return
+    names = [torch.cuda.get_device_name(device) for device in (here, there)]
+    if names[0] != names[1]:
+        raise InputError(
+            f"to: the engine was built for {names[0]}, and {there} is {names[1]}",
+            hint="compile the module there",
+        )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,14 +15,19 @@ from trtnn import passes
 from trtnn._trt import TensorRT
 from trtnn.allocating import AllocatingRunner
 from trtnn.assumptions import verify
-from trtnn.compiled import CompiledModule, Reference
-from trtnn.engine import build
+from trtnn.cache import Cache, open_cache
+from trtnn.cache import check as check_cache
+from trtnn.cached_engine import find_or_build
+from trtnn.compiled import EXECUTIONS, CompiledModule
+from trtnn.description import describe
+from trtnn.engine import Engine, build
 from trtnn.errors import AbsentError, OptionError
 from trtnn.graph import Graph
 from trtnn.lazy import LazyModule
 from trtnn.notes import noted
 from trtnn.ops.masks import depends_on_data
 from trtnn.options import BuildOptions
+from trtnn.reference import Reference
 from trtnn.runner import Runner
 from trtnn.signature import Input, Signature, _parameters, declare
 from trtnn.tracer import trace as trace_graph
@@ -48,6 +55,7 @@ def trace(module: Callable[..., Any], inputs: Any, device: Any = "cpu") -> Graph
 
 def _trace(module: Callable[..., Any], signature: Signature, device: torch.device) -> Graph:
     graph = trace_graph(module, signature.arguments(), signature.given, signature.dims, device)
+    graph = replace(graph, formats=signature.formats)
     graph.check()
     return graph
 
@@ -62,6 +70,11 @@ def compile(
     device: Any = None,
     checks: str = "always",
     options: BuildOptions | None = None,
+    cache: Any = None,
+    progress: bool | None = None,
+    execution: str = "sync",
+    max_contexts: int = 4,
+    memory: str = "own",
 ) -> CompiledModule:
     """Compile a module for the shapes and dtypes of ``inputs``.
 
@@ -79,8 +92,26 @@ def compile(
         checks: ``"always"``, or ``"first"``: the range of int64 inputs is checked on the first
             call of a signature only, where TensorRT has no int64.
         options: What TensorRT's builder is told.
+        cache: The folder where plans are kept, so that what was built once is only loaded: by
+            default ``$TRTNN_CACHE_DIR``, else ``$XDG_CACHE_HOME/trtnn``, else ``~/.cache/trtnn``.
+            It is private to the user and holds at most ``$TRTNN_CACHE_BYTES`` (10 GiB), those used
+            last. ``False``: none. Of processes that compile the same at once one builds.
+        progress: Whether to show on stderr how far a build is; None: where stderr is a terminal.
+            With ``rich`` installed as bars, else in one line. Ctrl-C ends a build at its next
+            step; on TensorRT 8.6, which tells of no steps, when the running build is over.
+            Either way nothing of it is kept or written.
+        execution: ``"sync"``: ``execute_v2``, outputs are complete on return. ``"async"``:
+            ``execute_async_v3`` in order with PyTorch's current stream. ``"graph"``: a CUDA graph
+            for each combination of shapes (the 8 used last), on copies of the inputs; its first
+            replay must give what a plain run gave, and an engine that refuses the capture runs
+            ``"async"`` with a warning. ``model.with_execution`` gives a view that runs otherwise.
+        max_contexts: How many calls may run at once; further ones wait.
+        memory: ``"own"``: contexts that may run at once have scratch memory of their own;
+            ``"shared"``: all models of this device that say so share one block, and run one after
+            another.
 
     Raises:
+        KeyboardInterrupt: Ctrl-C during a build.
         OptionError: A value that is none of these.
         BackendError: ``backend="tensorrt"`` without TensorRT or a GPU.
         TraceError: Code in ``forward`` that has no meaning in a graph.
@@ -94,31 +125,48 @@ def compile(
     _choose("precision", precision, ("tf32", "fp32"))
     _choose("backend", backend, ("auto", "tensorrt", "reference"))
     _choose("checks", checks, ("always", "first"))
+    _choose("progress", progress, (None, True, False))
+    _choose("execution", execution, EXECUTIONS)
+    _choose("memory", memory, ("own", "shared"))
+    if type(max_contexts) is not int or max_contexts < 1:
+        raise OptionError(f"max_contexts: expected an int of 1 or more, got {max_contexts!r}")
+    check_cache(cache)
     options = options if options is not None else BuildOptions()
     library = _library(backend, options)
     if library is not None:
         library.check_options(options)
-        if options.strip_plan:
-            raise OptionError(
-                "strip_plan=True: such an engine has no weights until it is refitted, which a "
-                "compiled model cannot do yet"
-            )
     place = _device(module, device, library)
     if dynamic and inputs is not None:
         raise OptionError("dynamic: expected False where inputs are declared", hint="use Dims")
-    stages = partial(_stages, module, precision, library, place, checks, options)
+    store = open_cache(cache) if library is not None else None
+    settings = Settings(
+        precision, checks, options, store, progress, execution, max_contexts, memory
+    )
+    stages = partial(_stages, module, settings, library, place)
     if inputs is None:
         return LazyModule(_parameters(module), stages, dynamic=dynamic)
     return stages(declare(module, inputs))
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What ``compile`` was told beside module and inputs, once checked."""
+
+    precision: str
+    checks: str
+    options: BuildOptions
+    cache: Cache | None
+    progress: bool | None
+    execution: str
+    max_contexts: int
+    memory: str
+
+
 def _stages(
     module: Callable[..., Any],
-    precision: str,
+    settings: Settings,
     library: TensorRT | None,
     device: torch.device,
-    checks: str,
-    options: BuildOptions,
     signature: Signature,
 ) -> CompiledModule:
     """Run the stages in order: this is what compiling is."""
@@ -128,16 +176,52 @@ def _stages(
     if library is None:
         return CompiledModule(graph, signature, parameters, Reference(graph, device), None)
     lowered = optimize(graph, library)
+    name = getattr(module, "__qualname__", type(module).__qualname__)
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        engine = _engine(name, settings, library, device, lowered)
+        lowered = lowered.boundary()  # the engine has the weights now
+        counted = any(depends_on_data(*v.spec.shape) for v in lowered.outputs)
+        runner = (AllocatingRunner if counted else Runner)(
+            engine,
+            lowered,
+            device,
+            settings.checks,
+            settings.max_contexts,
+            execution=settings.execution,
+            memory=settings.memory,
+        )
+    facts = partial(
+        describe,
+        graph,
+        signature,
+        parameters,
+        engine,
+        device=device,
+        precision=settings.precision,
+        execution=settings.execution,
+        checks=settings.checks,
+        options=settings.options,
+    )
+    return CompiledModule(graph, signature, parameters, runner, engine, facts)
+
+
+def _engine(
+    module: str, settings: Settings, library: TensorRT, device: torch.device, graph: Graph
+) -> Engine:
+    """Find the engine of a lowered graph in the cache, or build it."""
+    options, tf32 = settings.options, settings.precision == "tf32"
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
-    engine = build(lowered, library, options, tf32=precision == "tf32", free_bytes=free)
-    counted = any(depends_on_data(*v.spec.shape) for v in lowered.outputs)
-    runner = (AllocatingRunner if counted else Runner)(engine, lowered, device, checks)
-    return CompiledModule(graph, signature, parameters, runner, engine)
+    make = partial(
+        build, graph, library, options, tf32=tf32, free_bytes=free, progress=settings.progress
+    )
+    return find_or_build(
+        settings.cache, graph, library, options, make, tf32=tf32, device=device, module=module
+    )
 
 
-def _choose(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+def _choose(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
     if value not in allowed:
-        raise OptionError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+        raise OptionError(f"{name}: expected one of {', '.join(map(str, allowed))}, got {value!r}")
 
 
 def _library(backend: str, options: BuildOptions) -> TensorRT | None:

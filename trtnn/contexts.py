@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 import threading
-from typing import Any
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any, Protocol
 
+from trtnn.arena import Arena
 from trtnn.engine import Engine
-from trtnn.errors import InputError
+from trtnn.errors import BackendError, InputError
 
 Shapes = tuple[tuple[int, ...], ...]
+
+
+class Holder(Protocol):
+    """What keeps a context of its own, outside the pool's homes: a bound call, a CUDA graph."""
+
+    def release(self) -> None:
+        """Forget the context; nobody is using it."""
+
+    def renew(self) -> None:
+        """Take a new one, where that cannot wait for the next call."""
+
+    def abandon(self) -> None:
+        """Leave it to the parent process, after a fork: no call into CUDA may be made."""
 
 
 class Context:
@@ -16,62 +37,128 @@ class Context:
 
     Between calls it lies in ``home``, a list that all contexts with its shapes share: taking one
     and putting it back are single list operations, which no other thread can see half done.
+
+    Attributes:
+        stream: The CUDA stream that may still be running it; None where every call has waited.
     """
 
-    __slots__ = ("allocations", "execute", "handle", "home", "profile", "shapes")
+    __slots__ = (
+        "allocations",
+        "enqueue",
+        "execute",
+        "handle",
+        "home",
+        "locate",
+        "profile",
+        "shapes",
+        "side",
+        "stream",
+    )
 
-    def __init__(self, handle: Any, home: list[Context]) -> None:
-        self.handle, self.execute, self.home = handle, handle.execute_v2, home
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+        self.home: list[Context] = []
+        self.execute: Callable[[list[int]], bool] = handle.execute_v2
+        self.enqueue: Callable[[int], bool] = handle.execute_async_v3
+        self.locate: Callable[[str, int], bool] = handle.set_tensor_address
         self.profile = int(handle.active_optimization_profile)
         self.shapes: Shapes | None = None
         self.allocations: Any = None
+        self.side: Any = None
+        self.stream: int | None = None
 
 
 class Pool:
-    """Up to ``limit`` contexts of one engine.
+    """Up to ``limit`` contexts of one engine, and those that bound calls and CUDA graphs hold.
 
     A context with a call's shapes is taken from its home without a lock. Otherwise ``take`` gives
     one with the call's profile before one that has to change it, a new one before a wait.
 
     Args:
         dynamic: Place among the inputs, and name, of each input whose shape must be set.
+        settle: Waits for a CUDA stream, given as a number.
+        arena: The memory that all contexts share; each has its own without one.
     """
 
-    def __init__(self, engine: Engine, dynamic: list[tuple[int, str]], limit: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        dynamic: list[tuple[int, str]],
+        limit: int,
+        settle: Callable[[int], None],
+        arena: Arena | None = None,
+    ) -> None:
         self.engine, self.dynamic, self.limit = engine, dynamic, limit
+        self.settle, self.arena = settle, arena
         self.contexts: list[Context] = []
+        self.holders: weakref.WeakSet[Holder] = weakref.WeakSet()
         self.waiting = 0
+        self.closed = False
+        self.process = os.getpid()
         self.returned = threading.Condition()
+        _living.add(self)
         # Made at once, so that an engine that cannot run here says so when it is loaded.
-        first = self._create()
-        first.home.append(first)
+        self._open()
 
-    def take(self, home: list[Context], profile: int, shapes: Shapes, stream: int) -> Context:
+    def take(
+        self,
+        home: list[Context],
+        profile: int,
+        shapes: Shapes,
+        stream: int,
+        *,
+        on: int | None = None,
+    ) -> Context:
         """Return a context with these shapes, which nobody else uses until it is ``put`` back.
 
         Args:
             home: Where contexts with these shapes lie between calls.
             stream: The CUDA stream on which a profile is changed, as a number.
+            on: The stream that will still be running it when the call returns; None where the
+                call waits. A context that another stream may be running is waited for.
 
         Raises:
             InputError: TensorRT refuses the shapes.
             BuildError: TensorRT cannot make a context or change its profile.
+            BackendError: This process was forked from the one that made the engine.
         """
-        context = self._any(profile)
+        context = self._any(profile, on)
         context.home = []  # whatever happens below, nobody finds it under its old shapes
         try:
-            if context.profile != profile:
-                context.shapes = None
-                context.profile = -1
-                self.engine.library.select_profile(context.handle, profile, stream)
-                context.profile = profile
-            self._set_shapes(context, shapes)
+            self.prepare(context, profile, shapes, stream, on=on)
         except BaseException:
             context.shapes = None
             self.put(context)
             raise
         context.home = home
         return context
+
+    def lend(self, profile: int, shapes: Shapes, stream: int) -> Context:
+        """Return a new context for a holder, beyond the limit; ``holders`` must know of it."""
+        self.require_own_process()
+        context = self._create()
+        self.prepare(context, profile, shapes, stream)
+        return context
+
+    def prepare(
+        self,
+        context: Context,
+        profile: int,
+        shapes: Shapes,
+        stream: int,
+        *,
+        on: int | None = None,
+    ) -> None:
+        """Give a context a profile and input shapes; it must be in nobody's use."""
+        if context.stream is not None and context.stream != on:
+            self.settle(context.stream)
+        context.stream = on
+        if context.profile != profile:
+            context.shapes = None
+            context.profile = -1
+            self.engine.library.select_profile(context.handle, profile, stream)
+            context.profile = profile
+        self._set_shapes(context, shapes)
 
     def put(self, context: Context) -> None:
         """Give a context back."""
@@ -80,45 +167,129 @@ class Pool:
             self.wake()
 
     def wake(self) -> None:
-        """Let a waiting call look for a context again."""
+        """Let waiting calls look for a context again."""
         with self.returned:
-            self.returned.notify()
+            self.returned.notify_all()
 
     def drop(self, context: Context) -> None:
         """Forget a context that failed."""
         with self.returned:
-            self.contexts.remove(context)
-            self.returned.notify()
+            if context in self.contexts:
+                self.contexts.remove(context)
+            self.returned.notify_all()
 
-    def _any(self, profile: int) -> Context:
+    def turn(self) -> AbstractContextManager[Any]:
+        """Return what to enter around a call that runs its context itself: the arena's lock."""
+        return nullcontext() if self.arena is None else self.arena.lock
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Wait for all calls, keep new ones waiting, and make all contexts anew afterwards."""
+        self.require_own_process()
+        with self.returned:
+            while self.closed:
+                self.returned.wait()
+            self.closed = True
+            self.waiting += 1
+            resting: list[Context] = []
+            while busy := [c for c in self.contexts if c not in resting]:
+                found = [c for c in busy if _removed(c.home, c)]
+                resting += found
+                if len(found) < len(busy):
+                    self.returned.wait()
+        holders = list(self.holders)
+        try:
+            for context in resting:
+                if context.stream is not None:
+                    self.settle(context.stream)
+            for holder in holders:
+                holder.release()
+            resting.clear()
+            self.contexts.clear()
+            yield
+        finally:
+            with self.returned:
+                self.closed = False
+                self.waiting -= 1
+                try:
+                    self._open()
+                finally:  # where the engine is lost, those that wait are to hear of it
+                    self.returned.notify_all()
+            for holder in holders:
+                holder.renew()
+
+    def require_own_process(self) -> None:
+        """Raise BackendError in a process that was forked: CUDA does not work there."""
+        if os.getpid() != self.process:
+            raise BackendError(
+                "this process was forked from the one that made the engine; CUDA does not survive "
+                "a fork",
+                hint='start processes with multiprocessing.get_context("spawn"), and load there',
+            )
+
+    def abandon(self) -> None:
+        """Leave everything to the parent process: in a fork no call into CUDA may be made."""
+        for context in self.contexts:
+            context.home.clear()
+        self.returned = threading.Condition()  # another thread may have held it
+        self.waiting, self.closed = 0, False
+        kept = [self.engine.handle, self.engine.runtime, *(c.handle for c in self.contexts)]
+        for holder in list(self.holders):
+            holder.abandon()
+        for handle in kept:
+            immortal(handle)
+
+    def __del__(self) -> None:
+        # A context and its home refer to each other; the GPU's memory is not to wait for a
+        # garbage collection.
+        for context in getattr(self, "contexts", ()):
+            if context.stream is not None and not sys.is_finalizing():
+                self.settle(context.stream)
+            context.home.clear()
+
+    def _any(self, profile: int, on: int | None) -> Context:
+        self.require_own_process()
         with self.returned:
             self.waiting += 1
             try:
                 while True:
-                    context = self._idle(profile)
+                    context = None if self.closed else self._idle(profile, on)
                     if context is not None:
                         return context
                     self.returned.wait()
             finally:
                 self.waiting -= 1
 
-    def _idle(self, profile: int) -> Context | None:
+    def _idle(self, profile: int, on: int | None) -> Context | None:
         """Return a context out of some home, or a new one; None where all are in use."""
-        least = sorted(self.contexts, key=lambda c: c.profile != profile)
+
+        def costs(context: Context) -> tuple[bool, bool]:
+            return context.profile != profile, context.stream not in (None, on)
+
         full = len(self.contexts) >= self.limit
-        for context in least:
-            if context.profile != profile and not full:
+        for context in sorted(self.contexts, key=costs):
+            if any(costs(context)) and not full:
                 break
-            try:
-                context.home.remove(context)
-            except ValueError:  # in use
-                continue
-            return context
-        return None if full else self._create()
+            if _removed(context.home, context):
+                return context
+        if full:
+            return None
+        context = self._create()
+        self.contexts.append(context)
+        return context
+
+    def _open(self) -> None:
+        first = self._create()
+        self.contexts.append(first)
+        first.home.append(first)
 
     def _create(self) -> Context:
-        context = Context(self.engine.library.context(self.engine.handle), [])
-        self.contexts.append(context)
+        library = self.engine.library
+        context = Context(library.context(self.engine.handle, own=self.arena is None))
+        if self.arena is not None:
+            lend = partial(library.lend_memory, context.handle)
+            context.execute = self.arena.executing(context.execute, lend)
+            context.enqueue = self.arena.executing(context.enqueue, lend)
         return context
 
     def _set_shapes(self, context: Context, shapes: Shapes) -> None:
@@ -130,3 +301,29 @@ class Pool:
                 lines = self.engine.library.log.take()
                 raise InputError(f"{name}: TensorRT refused the shape {shapes[i]}: {lines}")
         context.shapes = shapes
+
+
+def _removed(home: list[Context], context: Context) -> bool:
+    """Take a context out of its home; False where it is in use."""
+    try:
+        home.remove(context)
+    except ValueError:
+        return False
+    return True
+
+
+def immortal(handle: Any) -> None:
+    """Keep an object for ever: its destructor would call CUDA."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(handle))
+
+
+_living: weakref.WeakSet[Pool] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for pool in list(_living):
+        pool.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

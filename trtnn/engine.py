@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from trtnn._trt import TensorRT
@@ -15,6 +16,8 @@ from trtnn.network import Net, lower
 from trtnn.ops.masks import depends_on_data
 from trtnn.options import BuildOptions
 from trtnn.profiles import count_profiles, profile_of
+from trtnn.recipes import Recipes, Stored
+from trtnn.refit import Refittable, check_refit, make_refittable
 from trtnn.timing import load
 
 
@@ -25,18 +28,60 @@ class Engine:
         timing_cache: What the build measured, for the next one; None of a deserialized plan, and
             of one built without a timing cache.
         timing_digest: The SHA-256 of the timing cache that the build started from.
+        refittable: How new weights are made; None of an engine that takes none.
     """
 
     timing_cache: bytes | None = None
     timing_digest: str | None = None
+    refittable: Refittable | None = None
 
     def __init__(
         self, plan: bytes, library: TensorRT | None = None, *, host_code: bool = False
     ) -> None:
         self.library = library if library is not None else TensorRT()
-        self.plan = plan
-        self.runtime, self.handle = self.library.deserialize(plan, host_code=host_code)
-        self.tensors = self.library.tensors(self.handle)
+        self._plan: bytes | None = plan
+        self._host_code = host_code
+        self._broken = ""
+        self.runtime, self._handle = self.library.deserialize(plan, host_code=host_code)
+        self.tensors = self.library.tensors(self._handle)
+
+    @property
+    def handle(self) -> Any:
+        """TensorRT's engine.
+
+        Raises:
+            BuildError: A refit failed half-way.
+        """
+        if self._broken:
+            raise BuildError(self._broken, search=False)
+        return self._handle
+
+    @property
+    def plan(self) -> bytes:
+        """The plan with the weights of now; a stripped one, which has none, as it was built."""
+        if self._plan is None or self._broken:
+            self._plan = self.library.serialize(self.handle)
+        return self._plan
+
+    def refit(self, weights: Mapping[str, Stored], needed: Iterable[str]) -> None:
+        """Replace weights by name, while nothing runs on the engine.
+
+        Args:
+            needed: The names that TensorRT has to know.
+
+        Raises:
+            BuildError: TensorRT refused them. Where it began to replace them, the engine is lost.
+        """
+        contents = {name: stored.content for name, stored in weights.items()}
+        refitter = self.library.refitter(self.handle, contents, needed)
+        if not refitter.refit_cuda_engine():
+            self._broken = (
+                "the engine is unusable: TensorRT could not refit it, and it may have old and new "
+                f"weights: {self.library.log.take()}"
+            )
+            raise BuildError(self._broken, hint="compile the module again", search=False)
+        if self.refittable is None or not self.refittable.stripped:
+            self._plan = None
 
     @staticmethod
     def deserialize(plan: bytes, library: TensorRT | None = None) -> Engine:
@@ -50,6 +95,16 @@ class Engine:
                 f"deserialize: expected the bytes of a plan, got {type(plan).__name__}"
             )
         return Engine(plan, library)
+
+    def copy(self) -> Engine:
+        """Return the same engine once more, with its weights of now, on the current GPU."""
+        stripped = self.refittable is not None and self.refittable.stripped
+        plan = self.library.serialize(self.handle) if stripped else self.plan
+        other = Engine(plan, self.library, host_code=self._host_code)
+        other._plan = self._plan
+        other.timing_cache, other.timing_digest = self.timing_cache, self.timing_digest
+        other.refittable = self.refittable
+        return other
 
     def serialize(self) -> bytes:
         """Return the plan, as TensorRT's own tools (trtexec, Triton) read it."""
@@ -82,11 +137,16 @@ def build(
     *,
     tf32: bool = True,
     free_bytes: int | None = None,
+    progress: bool | None = None,
+    timings_file: Path | None = None,
 ) -> Engine:
     """Lower ``graph`` and build its engine.
 
     Args:
         free_bytes: How much of the GPU's memory is free, for the error of a build without room.
+        progress: Whether to show the build's phases on stderr; None: where it is a terminal.
+        timings_file: The timing cache for where the options name none; one that TensorRT refuses
+            is made anew.
 
     Raises:
         OptionError: An option that this TensorRT lacks.
@@ -94,28 +154,38 @@ def build(
         BuildError: TensorRT refused a layer or the build; carries its log lines.
     """
     _refuse_hidden_sizes(graph)
+    check_refit(graph, library, options)
     library.log.take()
-    timings = load(options)
+    timings = load(options, timings_file)
     builder = library.builder()
     network = library.network(builder)
     net = lower(graph, library, network)
+    weights = net.name_weights(options.refit) if options.refit is not None else {}
     config = library.config(builder, options, tf32=tf32, half=net.half)
     if timings is not None:
-        library.start_timings(config, timings)
+        timings = timings.start(partial(library.start_timings, config))
     for index in range(count_profiles(graph.dims)):
         shapes = profile_shapes(graph, index)
         integers = {name: profile_of(dim, index) for name, dim in net.shape_inputs().items()}
         if shapes or integers:
             library.profile(builder, config, shapes, integers)
     try:
-        plan, measured = library.build(builder, network, config, free_bytes)
+        plan, measured = library.build(builder, network, config, free_bytes, progress=progress)
     except BuildError as error:
         raise _explain(error, net) from None
-    del net
-    gc.collect(0)
-    engine = Engine(plan, library, host_code=bool(options.version_compatible))
     if timings is not None and measured is not None:
         timings.add(measured, partial(library.combine_timings, config))
+    recipes = Recipes.of(weights, net.program.finish(), library.target)
+    named = recipes, weights if options.strip_plan else {}
+    del net, network, config, builder  # with the weights they hold, before the engine takes its own
+    gc.collect(0)
+    engine = Engine(plan, library, host_code=bool(options.version_compatible))
+    make_refittable(engine, graph, options, named)
+    for value in graph.inputs:
+        if form := graph.formats.get(value.name):
+            dtype = str(value.spec.dtype).removeprefix("torch.")
+            library.check_format(engine.handle, value.name, form, dtype)
+    if timings is not None and measured is not None:
         engine.timing_cache, engine.timing_digest = measured, timings.digest
     return engine
 

@@ -84,12 +84,24 @@ class StreamError(TrtnnError, RuntimeError):
     """A call on a stream that cannot take it."""
 
 
+class CudaError(TrtnnError, RuntimeError):
+    """A call of CUDA that failed; ``name`` is CUDA's own of the error."""
+
+    def __init__(self, message: str, name: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
+
+
 class BackendError(TrtnnError, RuntimeError):
     """A backend that was asked for by name and is not there."""
 
 
 class AbsentError(BackendError):
     """TensorRT is not installed, or there is no GPU: ``"auto"`` then takes the reference."""
+
+
+class LoadError(TrtnnError, RuntimeError):
+    """A saved model that is damaged, foreign, or made for another GPU, TensorRT or platform."""
 
 
 class CopyWarning(UserWarning):

@@ -41,6 +41,12 @@ class SizeSymbol(sympy.Symbol):  # type: ignore[misc]
         return (*super()._hashable_content(), self.profiles)
 
 
+class DataSymbol(SizeSymbol):
+    """A size that is known at run time only: its range is 0 to what the shapes allow."""
+
+    declared = False
+
+
 class FloorDiv(sympy.Function):  # type: ignore[misc]
     """``a // n``: multiples of ``n`` pulled out, nested divisions merged."""
 
@@ -248,5 +254,8 @@ def as_python(value: Any, level: int = 0) -> str:
         text, own = sign + "*".join(as_python(a, 3) for a in sympy.Mul.make_args(rest)), 3
     else:
         sign = "//" if value.func is FloorDiv else "%"
-        text, own = f"{as_python(value.args[0], 3)}{sign}{as_python(value.args[1], 4)}", 2
+        left = as_python(value.args[0], 3)
+        if left.startswith("-"):  # in a sum, "+ -a//2" becomes "- a//2", which is another size
+            left = f"({left})"
+        text, own = f"{left}{sign}{as_python(value.args[1], 4)}", 2
     return f"({text})" if own < level else text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -13,7 +13,7 @@ from trtnn.dims import Dim, Expr, Size, symbols
 from trtnn.errors import GraphError
 from trtnn.op import Op, Spec
 from trtnn.program import Program, Slot
-from trtnn.solutions import Given, integers_of
+from trtnn.solutions import Declared, Given, integers_of
 from trtnn.source import SourceLine
 from trtnn.tree import LEAF, Tree
 
@@ -99,13 +99,36 @@ class Assumption:
         return f"{text} (at {str(self.source).splitlines()[0]}{often})" if self.source else text
 
 
+class Interface(Declared, Protocol):
+    """What running an engine needs to know of its graph; a loaded model has no more."""
+
+    @property
+    def inputs(self) -> tuple[Value, ...]: ...
+
+    @property
+    def outputs(self) -> tuple[Value, ...]: ...
+
+    @property
+    def hosts(self) -> Mapping[str, Dim]: ...
+
+    @property
+    def formats(self) -> Mapping[str, str]: ...
+
+    @property
+    def result(self) -> Tree: ...
+
+    @property
+    def leaves(self) -> tuple[Any, ...]: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """A traced program: typed values, ops in order of execution, constants by value.
 
     ``outputs`` holds the tensors of the result in order of its leaves; ``result`` its structure
     with, per leaf, either the index of an output or a Python value or a size. ``hosts`` holds the
-    Dim of each host input, an integer that a call gives beside its tensors, by name.
+    Dim of each host input, an integer that a call gives beside its tensors, by name. ``formats``
+    has the memory format of each input that is not contiguous: ``"channels_last"``, by name.
     """
 
     inputs: tuple[Value, ...]
@@ -114,6 +137,7 @@ class Graph:
     constants: dict[Value, Constant]
     dims: tuple[Dim, ...] = ()
     hosts: Mapping[str, Dim] = field(default_factory=dict)
+    formats: Mapping[str, str] = field(default_factory=dict)
     assumptions: tuple[Assumption, ...] = ()
     notes: tuple[str, ...] = ()
     result: Tree = LEAF
@@ -128,6 +152,7 @@ class Graph:
         number = {v: i for i, v in enumerate(self.values())}
         lines = [f"%{number[v]} = input {v.name} {v.spec}" for v in self.inputs]
         lines += [f"host input {name} {dim}" for name, dim in self.hosts.items()]
+        lines += [f"input {name} is {form}" for name, form in self.formats.items()]
         lines += [f"%{number[v]} = constant {v.spec} {c.key}" for v, c in self.constants.items()]
         for node in self.nodes:
             left = ", ".join(f"%{number[v]} {v.spec}" for v in node.outputs)
@@ -143,7 +168,7 @@ class Graph:
         for constant in self.constants.values():
             tensor = constant.tensor.detach().cpu().contiguous()
             digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
     def integers(self) -> list[Given]:
@@ -204,6 +229,10 @@ class Graph:
         program = self.program.pruned(_slots(constants.values()))
         return replace(self, nodes=tuple(reversed(nodes)), constants=constants, program=program)
 
+    def boundary(self) -> Graph:
+        """Return inputs, outputs and Dims alone, as an engine's calls need them: no weights."""
+        return replace(self, nodes=(), constants={}, program=Program())
+
     def recompute(self, state: Mapping[str, torch.Tensor]) -> dict[Value, torch.Tensor]:
         """Return what each constant is where the module's ``state_dict`` is another.
 
@@ -241,7 +270,10 @@ def as_tuple(specs: Any) -> tuple[Any, ...]:
 def table(graph: Graph) -> str:
     """Write a graph as a table: op, module path, shapes and dtype, one row per node."""
     rows = [("", "op", "module", "output", "inputs")]
-    rows += [(f"%{v.name}", "input", "", str(v.spec), "") for v in graph.inputs]
+    formats = graph.formats
+    rows += [
+        (f"%{v.name}", "input", formats.get(v.name, ""), str(v.spec), "") for v in graph.inputs
+    ]
     rows += [(name, "host input", "", str(dim), "") for name, dim in graph.hosts.items()]
     for node in graph.nodes:
         left = ", ".join(f"%{v.name}" for v in node.outputs)

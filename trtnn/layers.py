@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,6 +11,7 @@ import torch
 from trtnn._trt import TensorRT
 from trtnn.dims import Size, bounds, product
 from trtnn.op import broadcast
+from trtnn.program import Slot
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +29,13 @@ class ITensor:
 
 @dataclass(frozen=True, eq=False)
 class Handle:
-    """A constant on its way into the network: as weights, or as a tensor."""
+    """A constant on its way into the network: as weights, or as a tensor.
+
+    ``slot`` is its place in the network's program; None where the module's state has no part in it.
+    """
 
     tensor: torch.Tensor
+    slot: Slot | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -64,6 +69,9 @@ class Layers:
         raise NotImplementedError
 
     def weights(self, handle: Handle) -> Any:
+        raise NotImplementedError
+
+    def derive(self, function: Callable[..., Any], *arguments: Any) -> list[Handle]:
         raise NotImplementedError
 
     def size_vector(self, sizes: Sequence[Size]) -> Any:

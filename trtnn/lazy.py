@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
+from trtnn.bound import BoundCall
 from trtnn.compiled import CompiledModule
 from trtnn.dims import Dim
 from trtnn.errors import InputError, RecompileWarning
-from trtnn.interpreter import bind_dims
 from trtnn.op import Spec
 from trtnn.signature import Signature, constant_key, from_arguments, short, spread
+from trtnn.solutions import bind_dims
 
 MAX_ENGINES = 8
 MAX_KNOWN = 1024  # combinations of shapes that find their model at once
@@ -49,7 +51,62 @@ class LazyModule(CompiledModule):
         self._built = 0
         self._building = threading.Lock()
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+        if out is not None and "out" in self._parameters.parameters:
+            kwargs["out"], out = out, None
+        model = self._model(args, kwargs)
+        return model(*args, **kwargs) if out is None else model(*args, out=out, **kwargs)
+
+    def bind(self, *args: Any, out: Any = None, **kwargs: Any) -> BoundCall:
+        """Fix a call's inputs, and its outputs, as ``CompiledModule.bind`` does."""
+        return self._model(args, kwargs).bind(*args, out=out, **kwargs)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one file, if one engine was compiled.
+
+        Raises:
+            InputError: None was compiled yet, or more than one.
+        """
+        self._only("save").save(path)
+
+    def refit(self, state_dict: Mapping[str, torch.Tensor]) -> None:
+        """Give every engine that was compiled new weights; one compiled later has the module's."""
+        for model in self._compiled("refit"):
+            model.refit(state_dict)
+
+    def with_execution(self, execution: str) -> CompiledModule:
+        """Return a view of the one engine that was compiled, as ``CompiledModule`` does."""
+        return self._only("with_execution").with_execution(execution)
+
+    def with_profile(self, index: int) -> CompiledModule:
+        """Return a view of the one engine that was compiled, as ``CompiledModule`` does."""
+        return self._only("with_profile").with_profile(index)
+
+    def to(self, device: Any) -> CompiledModule:
+        """Return the one engine that was compiled on another GPU, as ``CompiledModule`` does."""
+        return self._only("to").to(device)
+
+    def _compiled(self, what: str) -> list[CompiledModule]:
+        models = list(self._models.values())
+        if not models:
+            raise InputError(
+                f"{what}: nothing is compiled before the first call",
+                hint="call the model once, or give compile inputs=",
+            )
+        return models
+
+    def _only(self, what: str) -> CompiledModule:
+        models = self._compiled(what)
+        if len(models) > 1:
+            raise InputError(
+                f"{what}: {len(models)} engines are compiled, one for each combination of shapes, "
+                "dtypes and constants",
+                hint="give compile inputs=, which makes one engine",
+            )
+        return models[0]
+
+    def _model(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CompiledModule:
+        """Return the model of a call."""
         key = _tensors(args, kwargs)
         model = self._known.get(key) if key is not None else None
         if model is None:
@@ -60,7 +117,7 @@ class LazyModule(CompiledModule):
                         self._known.clear()
                     self._known[key] = model
         self._last = model
-        return model(*args, **kwargs)
+        return model
 
     def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CompiledModule:
         """Return the model for a call, compiled if there is none."""
@@ -99,7 +156,7 @@ class LazyModule(CompiledModule):
                 f"another engine is compiled, for {_text(signature)}; for one engine, declare "
                 f"what changes: {proposal}, or give compile dynamic=True",
                 RecompileWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         return signature
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,8 @@ from trtnn.errors import BuildError, GraphError, UnsupportedError
 from trtnn.expressions import fold
 from trtnn.graph import Graph, Node, Value, as_tuple
 from trtnn.layers import Handle, ITensor, Operand
+from trtnn.program import ProgramBuilder
+from trtnn.recipes import Stored, named, stored
 from trtnn.solutions import Given, Solution, solve
 from trtnn.windows import Windows
 
@@ -33,7 +35,9 @@ class Net(Windows):
         self.nodes: dict[str, Node] = {}
         self.names: dict[str, int] = {}
         self.held: list[Any] = []
-        self.arrays: dict[tuple[Any, ...], Any] = {}
+        self.program = ProgramBuilder(graph.program)
+        self.arrays: dict[tuple[Any, ...], Stored] = {}
+        self.starts: dict[int, tuple[int, int, torch.dtype]] = {}
         self.constants: dict[tuple[Any, ...], ITensor] = {}
         self.sizes: dict[Any, ITensor] = {}
         self.sources: dict[str, tuple[ITensor | None, Given, Solution]] = {}
@@ -48,7 +52,7 @@ class Net(Windows):
         if isinstance(operand, ITensor):
             return operand if rank == operand.rank else self.shuffle(operand, shape=padded)
         tensor = operand.tensor
-        key = (*_identity(tensor), rank)
+        key = (*_identity(operand), rank)
         if key not in self.constants and tensor.numel() == 0:
             # A constant holds one entry at least: none of it is taken.
             one = self.tensor(Handle(torch.zeros((1,) * rank, dtype=tensor.dtype)))
@@ -61,33 +65,20 @@ class Net(Windows):
 
     def weights(self, handle: Handle) -> Any:
         """Return a constant as weights, held here until the engine is built."""
-        tensor = handle.tensor
-        key = _identity(tensor)
+        key = _identity(handle)
         if key not in self.arrays:
-            host = tensor.detach().cpu().contiguous()
-            if host.dtype == torch.int64 and self.target.index_dtype == "int32":
-                host = self._narrow(host)
-            name = str(host.dtype).removeprefix("torch.")
-            if not self.target.has_dtype(name):
-                raise UnsupportedError(
-                    f"TensorRT {self.target.version} has no {name} constants",
-                    where=self._where(),
-                )
-            array = host if name == "bfloat16" else host.numpy()
-            self.held += [tensor, host, array]
-            self.arrays[key] = (array, name)
-        array, name = self.arrays[key]
-        return self.library.weights(array, name)
+            made = stored(handle.tensor, handle.slot, self.target, self._where())
+            # TensorRT names weights by where they start, and would mix up two of different sizes.
+            if self.starts.setdefault(made.place[0], made.place) != made.place:
+                made = made.elsewhere()
+            self.arrays[key] = made
+            self.held.append(handle.tensor)  # the key holds its address
+        return self.library.weights(*self.arrays[key].content)
 
-    def _narrow(self, tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.numel() and (tensor.max() > INT32.max or tensor.min() < INT32.min):
-            raise UnsupportedError(
-                f"an int64 constant holds {int(tensor.min())} to {int(tensor.max())}; "
-                f"TensorRT {self.target.version} has no int64",
-                hint="keep constants within int32, or use TensorRT 10.12 or later",
-                where=self._where(),
-            )
-        return tensor.to(torch.int32)
+    def derive(self, function: Callable[..., Any], *arguments: Any) -> list[Handle]:
+        """Return what a function makes of constants; a refit calls it again with the new ones."""
+        made = self.program.compute(function, arguments, Handle)
+        return [Handle(tensor, slot) for tensor, slot in made]
 
     def scalar(self, value: float, like: ITensor) -> ITensor:
         """Return a one-element constant of the dtype and rank of ``like``."""
@@ -109,6 +100,15 @@ class Net(Windows):
                 f"TensorRT {self.target.version} has no {name}", where=self._where()
             )
         return super().kind(dtype)
+
+    def name_weights(self, refit: str) -> dict[str, Stored]:
+        """Name the weights of layers for a refit, and return them by name."""
+        found = named(self.arrays.values(), self.program.finish())
+        for name, constant in found.items():
+            weights = self.library.weights(*constant.content)
+            mark = refit == "individual" and constant.slot is not None
+            self.library.name_weights(self.network, weights, name, mark=mark)
+        return found
 
     # Sizes ----------------------------------------------------------------------------------
 
@@ -275,8 +275,10 @@ class Net(Windows):
         return name
 
 
-def _identity(tensor: torch.Tensor) -> tuple[Any, ...]:
-    if tensor.numel() <= 16:
+def _identity(handle: Handle) -> tuple[Any, ...]:
+    """Return what equal constants have in common, also where the module's state is another."""
+    tensor = handle.tensor
+    if tensor.numel() <= 16 and handle.slot is None:
         return (tensor.dtype, tuple(tensor.shape), str(tensor.tolist()))
     return (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
 
@@ -290,7 +292,7 @@ def lower(graph: Graph, library: TensorRT, network: Any) -> Net:
     """
     net = Net(library, network, graph)
     tensors: dict[Value, Operand] = {
-        value: Handle(constant.tensor) for value, constant in graph.constants.items()
+        value: Handle(constant.tensor, constant.slot) for value, constant in graph.constants.items()
     }
     inputs = {value.name: _add_input(net, value) for value in graph.inputs}
     tensors.update(zip(graph.inputs, inputs.values(), strict=True))
@@ -326,6 +328,9 @@ def _add_input(net: Net, value: Value) -> ITensor:
         if isinstance(size, Expr):
             # Without names, TensorRT branches on whether two batches are equal.
             handle.set_dimension_name(axis, str(size))
+    if form := net.graph.formats.get(value.name):
+        channels = spec.shape[1]
+        net.library.require_format(handle, form, name, lambda n: bounds(channels % n) == (0, 0))
     return ITensor(handle, spec.dtype, spec.shape)
 
 

@@ -249,7 +249,9 @@ class BuildOptions:
             with this TensorRT on the same GPU model, or a path, whose file is read if it exists
             and gets the timings of this build added; its folders are made. Another board of that
             model will do, so TensorRT's own check of the device is skipped. ``False``: none, each
-            build times everything anew. None: timings of this build alone.
+            build times everything anew. None: a file in the engine cache's folder for this GPU
+            model and TensorRT, made anew if TensorRT refuses it; timings of this build alone
+            without such a folder, and with ``editable_timing_cache``.
         editable_timing_cache: Make a cache whose entries ``ITimingCache.update`` can change: the
             way to force a tactic (10 and 11).
         error_on_timing_cache_miss: Fail where the cache lacks a timing (10 and 11).
@@ -262,11 +264,13 @@ class BuildOptions:
             and the plan holds code for the host.
         exclude_lean_runtime: Keep that code out of the plan; with ``version_compatible``.
         plugins_to_serialize: Paths of plugin libraries to put in such a plan.
-        refit: ``"refit"`` lets all weights be replaced, which costs speed: 1.2 ms of one model
-            became 2.0. ``"identical"`` lets them be replaced by the same values only, at no cost;
-            ``"individual"`` lets marked weights be replaced (both 10 and 11).
-        strip_plan: Keep the weights that can be refitted out of the plan; with ``refit`` (10 and
-            11).
+        refit: ``"refit"`` lets ``model.refit`` replace all weights. It costs speed, because no
+            weights are computed at build time: 1.2 ms of one model became 2.0; needs one
+            optimization profile, and on 8.6 parameters of floating point. ``"identical"`` lets
+            them be replaced by the same values only, at no cost; ``"individual"`` keeps weights
+            that no parameter has a part in as they are (both 10 and 11).
+        strip_plan: Keep the weights that can be refitted out of ``model.plan``; the model itself
+            is refitted as soon as it is built, and cannot be saved; with ``refit`` (10 and 11).
         weight_streaming: Let weights stay in host memory and stream in (10 and 11).
         sparse_weights: Use kernels for weights of which two of four are 0 where they are.
         strict_nans: Do not rewrite what would hide a NaN, as ``x - x`` by 0 (10 and 11).

@@ -107,6 +107,21 @@ class Program:
         memory = {slot: self.memory[slot] for slot in slots}
         return replace(self, steps=tuple(reversed(kept)), leaves=leaves, memory=memory)
 
+    def first_keys(self) -> dict[int, str]:
+        """Return, by memory, the first key of the state that its content comes from."""
+        found = {self.memory[s]: leaf.names[0] for s, leaf in self.leaves.items() if leaf.names}
+        for step in self.steps:
+            read = [self.memory[slot] for slot in slots_in(step)]
+            keys = [found[memory] for memory in read if memory in found]
+            for memory in (*step.writes, *(self.memory[slot] for slot in step.results)):
+                if keys:
+                    found.setdefault(memory, keys[0])
+        return found
+
+    def key_of(self, slot: Slot) -> str:
+        """Return the first key of the state that a slot's content comes from."""
+        return self.first_keys()[self.memory[slot]]
+
     def run(
         self, state: Mapping[str, torch.Tensor], wanted: Sequence[Slot]
     ) -> dict[Slot, torch.Tensor]:
@@ -293,6 +308,29 @@ class ProgramBuilder:
             )
         )
         return slots
+
+    def compute(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], kind: type
+    ) -> list[tuple[torch.Tensor, Slot | None]]:
+        """Call ``function``, and return each tensor of its result with its slot.
+
+        Items of ``kind`` among the arguments are constants: they have a ``tensor`` and a ``slot``.
+        A refit calls ``function`` again with what these are then. What the state has no part in
+        gets no slot.
+        """
+        operands: dict[Slot, torch.Tensor] = {}
+
+        def enter(constant: Any) -> Slot:
+            slot = constant.slot if constant.slot is not None else self.leaf(constant.tensor)
+            operands[slot] = constant.tensor
+            return slot
+
+        slots = change(arguments, kind, enter)
+        result = function(*change(slots, Slot, operands.__getitem__))
+        places = self.step((function, slots, {}), operands, result)
+        varying = [self.memory[slot] in self.varying for slot in places]
+        kept = [slot if varies else None for slot, varies in zip(places, varying, strict=True)]
+        return list(zip(parted(result)[0], kept, strict=True))
 
     def finish(self) -> Program:
         return Program(

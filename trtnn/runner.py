@@ -2,121 +2,75 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import threading
 import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 
-from trtnn.contexts import Context, Pool, Shapes
-from trtnn.dims import Size, evaluate
+from trtnn.arena import arena_of
+from trtnn.bound import Make, bind
+from trtnn.contexts import Context, Pool
 from trtnn.engine import Engine
-from trtnn.errors import BuildError, CopyWarning, InputError, StreamError
-from trtnn.graph import Graph
-from trtnn.interpreter import bind_dims
-from trtnn.ops.masks import depends_on_data
-from trtnn.profiles import fitting_profiles
+from trtnn.errors import BuildError, CopyWarning, InputError, OptionError, UnsupportedError
+from trtnn.graph import Interface
+from trtnn.graphs import Captured
+from trtnn.launching import LAUNCHES
+from trtnn.prepared import Prepared, make_room
 from trtnn.signature import require_dense
+from trtnn.source import find_user_line
+from trtnn.streams import Streams
 
 ALIGNMENT = 255  # TensorRT asks for addresses that are multiples of 256 bytes
 INT32 = torch.iinfo(torch.int32)
-MAX_PREPARED = 1024  # combinations of input shapes and host inputs that are remembered
-
-
-Call = Callable[[Sequence[Any]], tuple[list[torch.Tensor], Any]]
-Run = Callable[["Prepared", list[int]], tuple[list[torch.Tensor], Any]]
-
-
-class Prepared:
-    """What is fixed once the input shapes are: profile, output shapes, Dims, ready contexts.
-
-    ``hosts`` is the memory of the host inputs, with the place of each among the engine's tensors.
-    """
-
-    __slots__ = ("bindings", "free", "hosts", "outputs", "profile", "said", "shapes")
-
-    def __init__(
-        self,
-        graph: Graph,
-        shapes: Shapes,
-        last: int,
-        pinned: int | None,
-        hosts: tuple[int, ...] = (),
-    ) -> None:
-        self.shapes = shapes
-        self.bindings = bind_dims(graph, shapes, pinned, hosts)
-        self.hosts: list[tuple[int, torch.Tensor]] = []
-        fitting = fitting_profiles(graph.dims, self.bindings)
-        kept = last if pinned is None else pinned
-        self.profile = kept if kept in fitting else fitting[0]
-        self.free: list[Context] = []
-        self.said: set[str] = set()
-        self.outputs = [
-            _contiguous(v.spec.shape, self.bindings)
-            for v in graph.outputs
-            if not depends_on_data(*v.spec.shape)
-        ]
-
-
-def _contiguous(
-    sizes: tuple[Size, ...], bindings: dict[str, int]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the shape and the strides of an output."""
-    shape = tuple(evaluate(size, bindings) for size in sizes)
-    strides = [1] * len(shape)
-    for axis in range(len(shape) - 2, -1, -1):
-        strides[axis] = strides[axis + 1] * max(shape[axis + 1], 1)
-    return shape, tuple(strides)
 
 
 class Runner:
     """Runs one engine on torch tensors' own memory, from any number of threads.
 
-    Order in a call: check, allocate outputs, wait, execute. Outputs are complete on return.
+    Order in a call: check, allocate outputs, wait, execute.
 
     Args:
         checks: ``"always"`` checks the range of narrowed int64 inputs on every call, ``"first"``
             on the first call of each signature only.
         max_contexts: How many calls may run at once; further ones wait.
+        execution: ``"sync"``, ``"async"`` or ``"graph"``.
+        memory: ``"own"``, or ``"shared"`` with the other engines of the device that share it.
     """
 
     def __init__(
         self,
         engine: Engine,
-        graph: Graph,
+        graph: Interface,
         device: torch.device,
         checks: str,
         max_contexts: int = 4,
+        *,
+        execution: str = "sync",
+        memory: str = "own",
     ) -> None:
         self.engine, self.graph, self.device, self.checks = engine, graph, device, checks
+        self.max_contexts, self.execution, self.memory = max_contexts, execution, memory
         library = engine.library
-        self.prepared: dict[Any, Prepared] = {}
+        self.known: dict[Any, Prepared] = {}
         self.profile = 0
         self.pinned: int | None = None  # the last call's, and the only one allowed
-        self.streams: dict[int, torch.cuda.Stream] = {}
         self.on_cuda = device.type == "cuda"
-        self.index = device.index or 0
         self.elsewhere = self.on_cuda and torch.cuda.device_count() > 1
-        self.waits = library.waits_for_default_stream
+        self.streams = Streams(device, waits=library.waits_for_default_stream)
         self.blocks = library.binding_blocks(engine.handle)
         self.placeholder = torch.empty(256, dtype=torch.uint8, device=device)
         dtypes = {name: getattr(torch, dtype) for name, _, dtype in engine.tensors}
         places = {name: i for i, (name, _, _) in enumerate(engine.tensors)}
         outputs = [f"output_{i}" for i in range(len(graph.outputs))]
         self.inputs = [(places[v.name], dtypes[v.name]) for v in graph.inputs]
+        formats = [graph.formats.get(v.name, "contiguous_format") for v in graph.inputs]
+        self.formats: list[torch.memory_format] = [getattr(torch, name) for name in formats]
         self.outputs = [(places[name], dtypes[name]) for name in outputs]
-        self.widened = [
-            (i, v.spec.dtype)
-            for i, v in enumerate(graph.outputs)
-            if v.spec.dtype is not self.outputs[i][1]
-        ]
-        dynamic = [
-            (i, v.name)
-            for i, v in enumerate(graph.inputs)
-            if any(not isinstance(s, int) for s in v.spec.shape)
-        ]
         # TensorRT reads an integer that shapes need where it is, others where it computes.
         self.hosts = [
             (
@@ -129,126 +83,131 @@ class Runner:
             if name in places
         ]
         self.profiles = library.count_profiles(engine.handle)
-        self.pool = Pool(engine, dynamic, max_contexts)
-        self.call = self._by_hosts() if graph.hosts else self._closure()
+        self.require_execution()
+        self.pool = self._pool(max_contexts)
+        # CUDA graphs by shapes, the shapes that cannot be captured, and why.
+        self.capturing = threading.Lock()
+        self.graphs: dict[Any, Captured] = {}
+        self.uncaptured: set[Any] = set()
+        self.refused: list[str] = []
 
-    def __call__(self, arguments: Sequence[Any]) -> tuple[list[torch.Tensor], Any]:
-        """Execute the engine.
+    def _pool(self, max_contexts: int) -> Pool:
+        dynamic = [
+            (i, v.name)
+            for i, v in enumerate(self.graph.inputs)
+            if any(not isinstance(s, int) for s in v.spec.shape)
+        ]
+        arena = None
+        if self.memory == "shared":
+            arena = arena_of(self.device)
+            arena.reserve(self.engine.library.scratch_bytes(self.engine.handle))
+        return Pool(self.engine, dynamic, max_contexts, self.streams.settle, arena)
+
+    def __call__(
+        self, arguments: Sequence[Any], into: Sequence[torch.Tensor] | None = None
+    ) -> tuple[list[torch.Tensor], Any]:
+        """Execute the engine; return its outputs, and what knows the Dims' values.
 
         Args:
             arguments: A tensor per input of the graph, in order, then the host inputs as ints.
+            into: The outputs' memory, which was checked; new memory, if omitted.
 
         Raises:
             InputError: A tensor does not fit its declaration.
             StreamError: The current stream is being captured.
             BuildError: TensorRT failed to execute.
         """
-        return self.call(arguments)
+        prepared, ready = self.prepare(arguments)
+        with self.on_device():
+            return self._run(prepared, ready, into)
 
-    def _by_hosts(self) -> Call:
-        """Return what has a hot path of its own for each combination of host inputs."""
-        calls: dict[tuple[int, ...], Call] = {}
-        count = len(self.graph.inputs)
+    def _run(
+        self,
+        prepared: Prepared,
+        inputs: Sequence[torch.Tensor],
+        into: Sequence[torch.Tensor] | None,
+    ) -> tuple[list[torch.Tensor], Any]:
+        results = self.allocate(prepared, into)
+        LAUNCHES[self.execution](self, prepared, inputs, results)
+        return self.delivered(results, into), prepared
 
-        def call(arguments: Sequence[Any]) -> tuple[list[torch.Tensor], Any]:
-            hosts = tuple(arguments[count:])
-            found = calls.get(hosts) or self._closure(hosts)
-            result = found(arguments[:count])
-            if hosts not in calls:
-                _make_room(calls)
-                calls[hosts] = found
-            return result
-
-        return call
-
-    def _closure(self, hosts: tuple[int, ...] = ()) -> Call:
-        """Return the hot path: a closure, for its names cost least to look up."""
-        find, convert, run = self.prepared.get, self._convert, self._runs()
-        prepare = partial(self._prepare, hosts)
-        if hosts:
-            find, run = _beside(hosts, find), _with_hosts(run)
-        device, inputs, count = self.device, self.inputs, len(self.engine.tensors)
-        elsewhere, index, low_bits = self.elsewhere, self.index, ALIGNMENT if self.on_cuda else 0
-
-        def call(tensors: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], Any]:
-            try:
-                key = tensors[0].shape if len(tensors) == 1 else tuple([t.shape for t in tensors])
-                prepared = find(key) or prepare(key, tensors)
-                addresses = [0] * count
-                for tensor, (place, dtype) in zip(tensors, inputs):  # noqa: B905 - as counted
-                    address = addresses[place] = tensor.data_ptr()
-                    if (
-                        address & low_bits
-                        or not address
-                        or tensor.dtype is not dtype
-                        or tensor.device != device
-                        or not tensor.is_contiguous()
-                        or tensor.is_neg()
-                    ):
-                        tensors = convert(tensors, prepared, addresses)
-                        break
-            except (AttributeError, RuntimeError, TypeError):  # no tensor, or no plain memory
-                self._check(tensors)
-                raise
-            if elsewhere and torch.cuda.current_device() != index:
-                with torch.cuda.device(index):
-                    return run(prepared, addresses)
-            return run(prepared, addresses)
-
-        return call
-
-    def _runs(self) -> Run:
-        """Return what allocates the outputs, waits for the inputs, and runs one context."""
-        device, outputs, blocks, widened = self.device, self.outputs, self.blocks, self.widened
-        pool, take, waits, index = self.pool, self._take, self.waits, self.index
-        on_cuda, placeholder = self.on_cuda, self.placeholder.data_ptr()
-        allocate = torch.empty_strided
-        stream_of = torch._C._cuda_getCurrentRawStream if on_cuda else None
-
-        def run(prepared: Prepared, addresses: list[int]) -> tuple[list[torch.Tensor], Any]:
-            results = []
-            for (shape, strides), (place, dtype) in zip(prepared.outputs, outputs):  # noqa: B905
-                result = allocate(shape, strides, dtype=dtype, device=device)
-                addresses[place] = result.data_ptr() or placeholder
-                results.append(result)
-            if stream_of is not None:
-                stream = stream_of(index)
-                if stream or not waits:
-                    self._wait(stream)
-            try:
-                context = prepared.free.pop()
-            except IndexError:
-                context = take(prepared)
-            try:
-                done = context.execute(addresses if blocks == 1 else addresses * blocks)
-            except BaseException:  # Ctrl-C too: a context out of its home would be lost
-                pool.drop(context)
-                raise
-            if not done:
-                pool.drop(context)
-                raise BuildError(f"TensorRT failed to execute: {self.engine.library.log.take()}")
-            prepared.free.append(context)
-            if pool.waiting:
-                pool.wake()
-            for i, dtype in widened:
-                results[i] = results[i].to(dtype)
-            return results, prepared
-
-        return run
-
-    def with_profile(self, profile: int) -> Runner:
-        """Return a runner on the same contexts that uses one profile only."""
+    def view(self, *, profile: int | None = None, execution: str | None = None) -> Runner:
+        """Return a runner on the same contexts that uses one profile only, or runs differently."""
         view = copy.copy(self)
-        view.prepared, view.pinned = {}, profile
-        view.call = view._by_hosts() if self.graph.hosts else view._closure()
+        if profile is not None:
+            view.known, view.pinned = {}, profile
+        view.execution = execution or self.execution
+        view.require_execution()
         return view
 
-    # Off the hot path -----------------------------------------------------------------------
+    def on(self, engine: Engine, device: torch.device) -> Runner:
+        """Return a runner like this one of an engine on another GPU."""
+        other = type(self)(
+            engine,
+            self.graph,
+            device,
+            self.checks,
+            self.max_contexts,
+            execution=self.execution,
+            memory=self.memory,
+        )
+        other.pinned = self.pinned
+        return other
 
-    def _prepare(
-        self, hosts: tuple[int, ...], key: Any, tensors: Sequence[torch.Tensor]
-    ) -> Prepared:
-        self._check(tensors)
+    def require_execution(self) -> None:
+        """Raise where this engine cannot run as it is asked to."""
+        if self.memory == "shared" and self.execution != "sync":
+            raise OptionError(
+                f'execution={self.execution!r}: memory="shared" is for models that run one after '
+                'another, execution="sync"'
+            )
+        if self.execution == "graph" and self.graph.hosts:
+            raise UnsupportedError(
+                'execution="graph": the host inputs '
+                f"{', '.join(self.graph.hosts)} decide shapes, and a CUDA graph has one shape",
+                hint='use execution="sync" or "async"',
+            )
+
+    def on_device(self) -> AbstractContextManager[Any]:
+        """Return what to enter around calls of TensorRT: they use the current device."""
+        if self.elsewhere and torch.cuda.current_device() != self.device.index:
+            return torch.cuda.device(self.device)
+        return contextlib.nullcontext()
+
+    # A call's parts ------------------------------------------------------------------------
+
+    def prepare(self, arguments: Sequence[Any]) -> tuple[Prepared, list[torch.Tensor]]:
+        """Return what the shapes of a call decide, and its inputs as TensorRT can read them."""
+        prepared = self.decide(arguments)
+        return prepared, self._ready(arguments[: len(self.graph.inputs)], prepared)
+
+    def decide(self, arguments: Sequence[Any]) -> Prepared:
+        """Return what the shapes of a call decide."""
+        count = len(self.graph.inputs)
+        tensors, hosts = arguments[:count], tuple(arguments[count:])
+        try:
+            key = (hosts, tuple([t.shape for t in tensors]))
+        except (AttributeError, RuntimeError):  # no tensor, or none with a shape
+            self.check(tensors)
+            raise
+        return self.known.get(key) or self._remember(key, tensors, hosts)
+
+    def sizes(self, arguments: Sequence[Any]) -> dict[str, int]:
+        """Return the value of every Dim in a call, once its inputs were checked."""
+        self.check(arguments[: len(self.graph.inputs)])
+        return self.decide(arguments).bindings
+
+    def bound(
+        self, arguments: Sequence[Any], into: Sequence[torch.Tensor] | None
+    ) -> tuple[list[torch.Tensor], Any, Make]:
+        """Return the outputs of a call that is bound, what knows the Dims, and what makes it."""
+        prepared = self.decide(arguments)
+        with self.on_device():
+            outputs, make = bind(self, prepared, arguments[: len(self.graph.inputs)], into)
+        return outputs, prepared, make
+
+    def _remember(self, key: Any, tensors: Sequence[Any], hosts: tuple[int, ...]) -> Prepared:
+        self.check(tensors)
         shapes = tuple(tuple(t.shape) for t in tensors)
         prepared = Prepared(self.graph, shapes, self.profile, self.pinned, hosts)
         prepared.hosts = [
@@ -256,58 +215,51 @@ class Runner:
             for i, place, dtype, where in self.hosts
         ]
         self.profile = prepared.profile
-        key = (hosts, key) if hosts else key
-        _make_room(self.prepared)  # contexts stay in the pool, which knows each by its home
-        return self.prepared.setdefault(key, prepared)
+        make_room(self.known)  # contexts stay in the pool, which knows each by its home
+        return self.known.setdefault(key, prepared)
 
-    def _take(self, prepared: Prepared) -> Context:
-        """Return a context that has the profile, the shapes and the host inputs of a call."""
-        stream = torch._C._cuda_getCurrentRawStream(self.index) if self.on_cuda else 0
-        # An engine that asks for none of the Dims' sizes has one profile.
-        profile = prepared.profile if prepared.profile < self.profiles else 0
-        context = self.pool.take(prepared.free, profile, prepared.shapes, stream)
-        for place, memory in prepared.hosts:
-            # 8.6.0 asks the context for what shapes need before it looks at the binding list.
-            name = self.engine.tensors[place][0]
-            if not context.handle.set_tensor_address(name, memory.data_ptr()):
-                self.pool.drop(context)
-                lines = self.engine.library.log.take()
-                raise BuildError(f"TensorRT refused the host input {name}: {lines}")
-        return context
-
-    def _wait(self, handle: int) -> None:
-        """Order the call after what the current stream has produced so far."""
-        refuse_capture()
-        stream = self.streams.get(handle)
-        if stream is None:
-            stream = self.streams[handle] = torch.cuda.current_stream(self.index)
-        stream.synchronize()
-
-    def _check(self, tensors: Sequence[Any]) -> None:
+    def check(self, tensors: Sequence[Any]) -> None:
+        """Raise InputError where a tensor does not fit its declaration, whatever its sizes."""
         for value, tensor in zip(self.graph.inputs, tensors, strict=True):
             check_tensor(value.name, value.spec, tensor, self.device)
 
-    def _convert(
-        self, tensors: Sequence[torch.Tensor], prepared: Prepared, addresses: list[int]
-    ) -> list[torch.Tensor]:
+    def is_ready(self, i: int, tensor: torch.Tensor) -> bool:
+        """Say whether TensorRT can read an input where it is."""
+        return (
+            tensor.dtype is self.inputs[i][1]
+            and tensor.device == self.device
+            and tensor.is_contiguous(memory_format=self.formats[i])
+            and not tensor.is_neg()
+            and not (self.on_cuda and tensor.data_ptr() & ALIGNMENT)
+        )
+
+    def _ready(self, tensors: Sequence[Any], prepared: Prepared) -> list[torch.Tensor]:
         """Return the inputs as TensorRT can read them, or say which cannot be."""
-        self._check(tensors)
-        ready = []
-        for i, (tensor, (place, dtype)) in enumerate(zip(tensors, self.inputs, strict=True)):
-            name = self.graph.inputs[i].name
-            if tensor.dtype is not dtype:
-                tensor = self._cast(name, tensor, dtype, prepared)
-            why = "is not contiguous" if not tensor.is_contiguous() else ""
-            if tensor.is_neg():
-                why = "is a view that PyTorch negates when it is read"
-            tensor = tensor.resolve_neg().contiguous()
-            if self.on_cuda and tensor.data_ptr() & ALIGNMENT:
-                why, tensor = "is not aligned to 256 bytes", tensor.clone()
-            if why:
-                _say_copied(f"{name} {why}", prepared)
-            addresses[place] = tensor.data_ptr() or self.placeholder.data_ptr()
-            ready.append(tensor)
-        return ready
+        try:
+            if all(self.is_ready(i, tensor) for i, tensor in enumerate(tensors)):
+                return list(tensors)
+        except (AttributeError, RuntimeError, TypeError):  # no tensor, or no plain memory
+            self.check(tensors)
+            raise
+        self.check(tensors)
+        return [self._converted(i, tensor, prepared) for i, tensor in enumerate(tensors)]
+
+    def _converted(self, i: int, tensor: torch.Tensor, prepared: Prepared) -> torch.Tensor:
+        name, form = self.graph.inputs[i].name, self.formats[i]
+        if tensor.dtype is not self.inputs[i][1]:
+            tensor = self._cast(name, tensor, self.inputs[i][1], prepared)
+        why = ""
+        if not tensor.is_contiguous(memory_format=form):
+            layout = "" if form is torch.contiguous_format else f" in {form}"
+            why = f"is not contiguous{layout}"
+        if tensor.is_neg():
+            why = "is a view that PyTorch negates when it is read"
+        tensor = tensor.resolve_neg().contiguous(memory_format=form)
+        if self.on_cuda and tensor.data_ptr() & ALIGNMENT:
+            why, tensor = "is not aligned to 256 bytes", tensor.clone()
+        if why:
+            _say_copied(f"{name} {why}", prepared)
+        return tensor
 
     def _cast(
         self, name: str, tensor: torch.Tensor, dtype: torch.dtype, prepared: Prepared
@@ -323,46 +275,113 @@ class Runner:
             prepared.said.add(name)
         return result
 
+    def allocate(
+        self, prepared: Prepared, into: Sequence[torch.Tensor] | None = None
+    ) -> list[torch.Tensor]:
+        """Return the memory that TensorRT writes: the caller's where it has TensorRT's dtype."""
+        results = []
+        for i, (shape, strides) in enumerate(prepared.outputs):
+            dtype = self.outputs[i][1]
+            if into is not None and into[i].dtype is dtype:
+                results.append(into[i])
+            else:
+                made = torch.empty_strided(shape, strides, dtype=dtype, device=self.device)
+                results.append(made)
+        return results
 
-def _make_room(known: dict[Any, Any]) -> None:
-    """Forget the oldest; other threads may do the same at the same time."""
-    for oldest in list(known)[: max(0, len(known) - MAX_PREPARED + 1)]:
-        known.pop(oldest, None)
+    def delivered(
+        self, results: Sequence[torch.Tensor], into: Sequence[torch.Tensor] | None
+    ) -> list[torch.Tensor]:
+        """Return the outputs in the graph's dtypes, in the caller's memory if there is some."""
+        if into is None:
+            pairs = zip(results, self.graph.outputs, strict=True)
+            return [result.to(value.spec.dtype) for result, value in pairs]
+        for result, given in zip(results, into, strict=True):
+            if result is not given:
+                given.copy_(result)
+        return list(into)
 
-
-def _beside(hosts: tuple[int, ...], find: Any) -> Any:
-    """Return ``find`` for keys that stand beside values of the host inputs."""
-    return lambda key: find((hosts, key))
-
-
-def _with_hosts(run: Run) -> Run:
-    """Return ``run`` that is given the addresses of the host inputs too."""
-
-    def with_hosts(prepared: Prepared, addresses: list[int]) -> tuple[list[torch.Tensor], Any]:
+    def addresses(
+        self,
+        prepared: Prepared,
+        inputs: Sequence[torch.Tensor],
+        results: Sequence[torch.Tensor],
+    ) -> list[int]:
+        """Return the address of each of the engine's tensors, in its order."""
+        found = [0] * len(self.engine.tensors)
+        nowhere = self.placeholder.data_ptr()
+        for tensors, places in ((inputs, self.inputs), (results, self.outputs)):
+            for tensor, (place, _) in zip(tensors, places, strict=False):
+                found[place] = tensor.data_ptr() or nowhere
         for place, memory in prepared.hosts:
-            addresses[place] = memory.data_ptr()
-        return run(prepared, addresses)
+            found[place] = memory.data_ptr()
+        return found
 
-    return with_hosts
+    def take(self, prepared: Prepared, on: int | None = None) -> Context:
+        """Return a context that has the profile, the shapes and the host inputs of a call."""
+        home = prepared.home(on)
+        try:
+            return home.pop()
+        except IndexError:
+            pass
+        stream = self.streams.number()
+        profile = self._profile_of(prepared)
+        context = self.pool.take(home, profile, prepared.shapes, stream, on=on)
+        self._place_hosts(context, prepared)
+        return context
 
+    def lend(self, prepared: Prepared) -> Context:
+        """Return a new context for a bound call or a CUDA graph alone."""
+        profile = self._profile_of(prepared)
+        context = self.pool.lend(profile, prepared.shapes, self.streams.number())
+        self._place_hosts(context, prepared)
+        return context
 
-def refuse_capture() -> None:
-    """Raise StreamError while the current stream is being captured."""
-    if torch.cuda.is_current_stream_capturing():
-        raise StreamError(
-            "the current stream is being captured into a CUDA graph, which execute_v2 cannot be"
-        )
+    def _profile_of(self, prepared: Prepared) -> int:
+        # An engine that asks for none of the Dims' sizes has one profile.
+        return prepared.profile if prepared.profile < self.profiles else 0
+
+    def _place_hosts(self, context: Context, prepared: Prepared) -> None:
+        for place, memory in prepared.hosts:
+            # 8.6.0 asks the context for what shapes need before it looks at the binding list.
+            name = self.engine.tensors[place][0]
+            if not context.locate(name, memory.data_ptr()):
+                self.pool.drop(context)
+                lines = self.engine.library.log.take()
+                raise BuildError(f"TensorRT refused the host input {name}: {lines}")
+
+    def give_back(self, context: Context, *, done: bool) -> None:
+        """Let others have a context, unless TensorRT failed on it.
+
+        Raises:
+            BuildError: It failed; carries TensorRT's log lines.
+        """
+        if not done:
+            self.fail(context)
+        self.pool.put(context)
+
+    def fail(self, context: Context) -> None:
+        """Drop a context that TensorRT failed on, and say so."""
+        self.pool.drop(context)
+        raise self.failure()
+
+    def failure(self) -> BuildError:
+        """Return the error of a run, with TensorRT's log lines."""
+        return BuildError(f"TensorRT failed to execute: {self.engine.library.log.take()}")
 
 
 def _say_copied(why: str, prepared: Prepared) -> None:
     if why not in prepared.said:
         prepared.said.add(why)
-        warnings.warn(
+        text = (
             f"{why} and is copied on every such call; "
-            "give a contiguous tensor that is not a slice of another",
-            CopyWarning,
-            stacklevel=5,
+            "give a contiguous tensor that is not a slice of another"
         )
+        line = find_user_line()
+        if line is None:
+            warnings.warn(text, CopyWarning, stacklevel=2)
+        else:
+            warnings.warn_explicit(text, CopyWarning, line.file, line.line)
 
 
 def check_tensor(name: str, spec: Any, tensor: Any, device: torch.device) -> None:

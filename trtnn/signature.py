@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from trtnn.profiles import count_profiles
 from trtnn.solutions import integers_of, solve
 from trtnn.tree import Tree, flatten, paths, unflatten
 
+RANKS = {torch.channels_last: 4, torch.channels_last_3d: 5}
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -32,21 +33,28 @@ class Input:
         name: Used in errors and as the TensorRT tensor's name; the parameter's name if omitted.
         host: The argument is an integer that decides shapes. ``forward`` receives it as one;
             calls give a Python int, or a CPU tensor of one integer.
+        memory_format: How calls lay the tensor out in memory, which TensorRT then reads as it is:
+            ``torch.channels_last`` of a tensor (N, C, H, W), ``torch.channels_last_3d`` of one
+            (N, C, D, H, W). The dtype is float32, or float16 or bfloat16 with a multiple of 8
+            channels; another is refused at compile. ``shape`` stays in PyTorch's order.
 
     Raises:
         ShapeError: An entry of ``shape`` is none of these.
-        InputError: A host input that is no Dim, or no integer.
+        InputError: A host input that is no Dim, or no integer; a memory format that does not fit.
 
     >>> Input((Dim("batch", 1, 8, 32), 3, 224, 224)).dtype
     torch.float32
     >>> Input(Dim("count", 1, 8, 32), host=True).dtype
     torch.int64
+    >>> Input((1, 3, 8, 8), memory_format=torch.channels_last).memory_format
+    torch.channels_last
     """
 
     shape: Any
     dtype: torch.dtype = None  # type: ignore[assignment]  # told below
     name: str | None = None
     host: bool = field(default=False, kw_only=True)
+    memory_format: torch.memory_format = field(default=torch.contiguous_format, kw_only=True)
     _trtnn_leaf: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -54,6 +62,11 @@ class Input:
             object.__setattr__(self, "dtype", torch.int64 if self.host else torch.float32)
         if not isinstance(self.dtype, torch.dtype):
             raise InputError(f"Input: expected a torch.dtype, got {self.dtype!r}")
+        if self.memory_format not in (torch.contiguous_format, *RANKS):
+            raise InputError(
+                "Input: expected a memory_format of torch.contiguous_format, torch.channels_last "
+                f"or torch.channels_last_3d, got {self.memory_format!r}"
+            )
         if self.host:
             self._check_host()
             return
@@ -71,6 +84,15 @@ class Input:
                     f"Input: expected sizes that are ints, Dims or (min, opt, max), got {entry!r}"
                 )
 
+        self._check_format()
+
+    def _check_format(self) -> None:
+        rank = RANKS.get(self.memory_format, len(self.shape))
+        if (given := len(self.shape)) != rank:
+            raise InputError(
+                f"Input: {self.memory_format} is of {rank} dims, got {given}: {self.shape}"
+            )
+
     def _check_host(self) -> None:
         if not isinstance(self.shape, Dim):
             raise InputError(
@@ -79,6 +101,8 @@ class Input:
             )
         if self.dtype not in (torch.int64, torch.int32):
             raise InputError(f"Input: a host input is an int64 or an int32, got {self.dtype}")
+        if self.memory_format is not torch.contiguous_format:
+            raise InputError(f"Input: a host input has no memory_format, got {self.memory_format}")
 
 
 Declared = dict[str, tuple[Dim, str]]
@@ -89,7 +113,8 @@ Declared = dict[str, tuple[Dim, str]]
 class Signature:
     """What a compiled model takes: structure and leaves, with a name per leaf.
 
-    A leaf is the Spec of a tensor, the Dim of a host input, or a constant.
+    A leaf is the Spec of a tensor, the Dim of a host input, or a constant. ``formats`` has the
+    memory format of each input that is not contiguous: ``"channels_last"``, by name.
     """
 
     parameters: tuple[str, ...]
@@ -98,6 +123,7 @@ class Signature:
     names: tuple[str, ...]
     dims: tuple[Dim, ...]
     keyword_only: frozenset[str]
+    formats: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def specs(self) -> dict[str, Spec]:
@@ -192,9 +218,13 @@ def from_arguments(signature: inspect.Signature, named: dict[str, Any]) -> Signa
             names[i] = leaf.name or names[i]
         kept.append(_leaf(names[i], leaf, dims))
     _require_plain_keys(tree)
-    result = Signature(
-        tuple(named), tree, tuple(kept), tuple(names), (), _by_keyword(signature, named)
-    )
+    formats = {
+        name: str(leaf.memory_format).removeprefix("torch.")
+        for name, leaf in zip(names, leaves, strict=True)
+        if isinstance(leaf, Input) and leaf.memory_format in RANKS
+    }
+    by_keyword = _by_keyword(signature, named)
+    result = Signature(tuple(named), tree, tuple(kept), tuple(names), (), by_keyword, formats)
     if reserved := [n for n in result.given if re.fullmatch(r"output_\d+", n)]:
         raise InputError(f"inputs: {reserved[0]!r} is the name of a result in the engine")
     if len(set(result.given)) < len(result.given):

@@ -104,13 +104,15 @@ def flatten_as(value: Any, tree: Tree, name: str) -> Iterator[Any]:
 
 def paths(value: Any, prefix: str) -> list[str]:
     """Return a readable name per leaf: ``prefix``, ``prefix[0]``, ``prefix.key``."""
-    parts = _parts(value)
-    if parts is None:
-        return [prefix]
-    names: list[str] = []
-    for key, child in zip(*parts, strict=True):
-        names.extend(paths(child, _part(prefix, key)))
-    return names
+    return list(leaf_names(flatten(value)[1], prefix))
+
+
+def leaf_names(tree: Tree, prefix: str) -> Iterator[str]:
+    """Yield the name of each leaf of a structure."""
+    if tree.kind is None:
+        yield prefix
+    for key, child in zip(tree.keys, tree.children, strict=True):
+        yield from leaf_names(child, _part(prefix, key))
 
 
 def _part(name: str, key: Any) -> str:

@@ -106,7 +106,7 @@ class Windows(Layers):
         ]
         return self.done(layer, x.dtype, (*x.shape[:2], *out), x.dtype)
 
-    def scale(self, x: Operand, scale: torch.Tensor, shift: torch.Tensor) -> ITensor:
+    def scale(self, x: Operand, scale: Handle, shift: Handle) -> ITensor:
         """Multiply and shift each channel (axis 1)."""
         x = self.tensor(x)
         if x.rank < 4:
@@ -115,7 +115,9 @@ class Windows(Layers):
                 self.scale(self.shuffle(x, shape=rest), scale, shift), shape=x.shape
             )
         trt = self.library.trt
-        shift_w, scale_w = (self.weights(Handle(t.to(x.dtype))) for t in (shift, scale))
+        shift_w, scale_w = (
+            self.weights(self.derive(torch.Tensor.to, t, x.dtype)[0]) for t in (shift, scale)
+        )
         power = self.library.no_weights(str(x.dtype).removeprefix("torch."))
         layer = self.network.add_scale_nd(
             x.handle, trt.ScaleMode.CHANNEL, shift_w, scale_w, power, 1
@@ -155,7 +157,9 @@ class Windows(Layers):
         dtype = x.dtype
         if dtype != torch.float32 and self.library.target.strongly_typed:
             wide = [
-                Handle(t.tensor.float()) if isinstance(t, Handle) else self.cast(t, torch.float32)
+                self.derive(torch.Tensor.float, t)[0]
+                if isinstance(t, Handle)
+                else self.cast(t, torch.float32)
                 for t in (scale, bias)
             ]
             full = self.cast(x, torch.float32)

@@ -19,11 +19,13 @@ from tests.double.basics import (
     TimingCache,
 )
 from tests.double.build import Builder, Config, Profile, typed
-from tests.double.execution import Context, Refitter
+from tests.double.execution import Context
 from tests.double.facts import RuleError, Violation, volume
 from tests.double.inference import concrete, facts, layers_before, verify
 from tests.double.network import Network
-from tests.double.runtime import Engine, Runtime, on_execute
+from tests.double.phases import meanwhile
+from tests.double.refit import Refitter
+from tests.double.runtime import Engine, Runtime, SerializationConfig, on_execute
 from tests.double.sizes import Symbol, Unknown, evaluate
 from tests.double.surface import VERSIONS, Surface
 from tests.double.tensors import Attention, Layer, Tensor
@@ -35,6 +37,7 @@ __all__ = [
     "Violation",
     "data_sizes",
     "load",
+    "meanwhile",
     "on_execute",
     "own",
     "shape_at",
@@ -54,6 +57,7 @@ BEHAVIOURS: Mapping[str, type] = {
     "ILayer": Layer,
     "INetworkDefinition": Network,
     "IOptimizationProfile": Profile,
+    "ISerializationConfig": SerializationConfig,
     "ITensor": Tensor,
     "ITimingCache": TimingCache,
     "Logger": Logger,

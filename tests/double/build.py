@@ -7,7 +7,10 @@ from typing import Any
 
 from tests.double import contract
 from tests.double.facts import RuleError, Violation
+from tests.double.formats import check_formats
 from tests.double.inference import concrete, facts, infer, size_name, verify
+from tests.double.phases import tell
+from tests.double.refit import refit_flag
 from tests.double.runtime import Plan, make_plan, register
 from tests.double.surface import Plain
 from tests.double.weights import is_alive
@@ -164,6 +167,9 @@ class Config(Plain):
         if made._version is None:
             self._builder._log("ERROR", "the serialized timing cache is corrupt")
             return None
+        if made._unreadable:
+            self._builder._log("ERROR", "The timing cache will not be used!")
+            made._entries.clear()
         return made
 
     def set_timing_cache(self, cache: Any, mismatch: bool) -> bool:
@@ -222,6 +228,8 @@ class Builder(Plain):
 
     def build_serialized_network(self, network: Any, config: Any, *rest: Any) -> Any:
         plan = self._plan(network, config)
+        if plan and not tell(self, network, config):
+            return None
         if plan and config._cache is not None:
             config._cache._entries.update(layer._name for layer in network._layers)
         return plan and self._surface.new("IHostMemory", register(plan))
@@ -247,6 +255,7 @@ class Builder(Plain):
             for layer in network._layers:
                 infer(layer)
             check_boundary(network)
+            check_formats(network)
             contract.parameters(network)
             contract.names(network)
             (contract.weak if self._surface.major == 8 else contract.strong)(network, config)
@@ -285,7 +294,7 @@ def check_profiles(network: Any, config: Any) -> None:
     values = [item for item in network._inputs if item._decides_shape]
     if (dynamic or values) and not config._profiles:
         raise RuleError("Network has dynamic or shape inputs, but no optimization profile")
-    if config._has("REFIT") and len(config._profiles) > 1:
+    if refit_flag(config) and len(config._profiles) > 1:
         raise RuleError("a refittable engine has at most one profile")
     for profile in config._profiles:
         for tensor in dynamic:

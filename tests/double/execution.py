@@ -32,6 +32,8 @@ class Context(Plain):
         self._addresses: dict[str, int] = {}
         self._allocators: dict[str, Any] = {}
         self.__dict__["calls"] = Counter()
+        self._borrows = False  # scratch memory
+        self.__dict__["device_memory"] = 0
         self._profile = 0
         if not self._plan.sharing:
             self._profile = -1 if 0 in engine._taken else 0
@@ -150,7 +152,9 @@ class Context(Plain):
         return self._allocators.get(name)
 
     def set_device_memory(self, memory: int, size: int) -> None:
-        """Take nothing: the double needs no memory."""
+        if size < 1024:
+            raise Violation(f"set_device_memory: {size} bytes; TensorRT writes out of bounds")
+        self.device_memory = memory
 
     def update_device_memory_size_for_shapes(self) -> int:
         return 1024
@@ -185,8 +189,19 @@ class Context(Plain):
         return self._execute(self._addresses, self._allocators)
 
     def _execute(self, addresses: dict[str, int], allocators: dict[str, Any]) -> bool:
+        if any(held.content is None for held in self._engine._weights.values()):
+            raise Violation("an engine without weights was executed; it has to be refitted before")
+        self._engine._running.append(self)
+        try:
+            return self._executed(addresses, allocators)
+        finally:
+            self._engine._running.remove(self)
+
+    def _executed(self, addresses: dict[str, int], allocators: dict[str, Any]) -> bool:
         if self._profile < 0:
             return self._fail("mOptimizationProfile >= 0 failed")
+        if self._borrows and not self.device_memory:
+            raise Violation("a context without memory of its own was given none")
         unset = self._unset()
         if unset:
             return self._fail(f"the shapes of {unset} are not set")
@@ -247,37 +262,3 @@ class Context(Plain):
             ctypes.memmove(pointer, array.ctypes.data, array.nbytes)
             if allocator is not None:
                 allocator.notify_shape(name, self._surface.dims(array.shape))
-
-
-class Refitter(Plain):
-    """Stand in for ``trt.Refitter``: counts which named weights were given."""
-
-    def _init(self, engine: Any, logger: Any) -> None:
-        self._engine, self._logger = engine, logger
-        if not engine._plan.refittable:
-            logger.log(self._surface.Severity.ERROR, "Refitter: the engine is not refittable")
-        self._given: set[str] = set()
-        self._names: list[str] = list(engine._plan.weights)
-
-    @property
-    def logger(self) -> Any:
-        return self._logger
-
-    def get_all_weights(self) -> list[str]:
-        return self._names
-
-    def get_missing_weights(self) -> list[str]:
-        return [name for name in self._names if self._given and name not in self._given]
-
-    def set_named_weights(self, name: str, weights: Any, *location: Any) -> bool:
-        if name not in self._names:
-            self._logger.log(self._surface.Severity.ERROR, f"Refitter: no weights named {name}")
-            return False
-        self._given.add(name)
-        return True
-
-    def refit_cuda_engine(self) -> bool:
-        return self._engine._plan.refittable and not self.get_missing_weights()
-
-    def refit_cuda_engine_async(self, stream: int) -> bool:
-        return self.refit_cuda_engine()

@@ -24,6 +24,7 @@ class Network(Plain):
         self._layers: list[Any] = []
         self._failures: list[str] = []
         self._weight_names: dict[tuple[str, int, int], str] = {}
+        self._marked: set[str] = set()
         self._defaults = defaults(self._surface)
 
     def _error(self, message: str) -> None:
@@ -116,11 +117,24 @@ class Network(Plain):
         if identity(weights) not in used or taken - {identity(weights)}:
             self._error(f"set_weights_name: {name!r} is taken, or no layer uses the weights")
             return False
+        if sum(start == weights._pointer for _, start, _ in used) > 1:
+            self._error(f"set_weights_name: {name!r}: weights of another size start there")
+            return False
         self._weight_names[identity(weights)] = name
         return True
 
     def mark_weights_refittable(self, name: str) -> bool:
+        if name not in self._weight_names.values():
+            return False
+        self._marked.add(name)
+        return True
+
+    def unmark_weights_refittable(self, name: str) -> bool:
+        self._marked.discard(name)
         return name in self._weight_names.values()
+
+    def are_weights_marked_refittable(self, name: str) -> bool:
+        return name in self._marked
 
     def mark_debug(self, tensor: Any) -> bool:
         return True

@@ -6,11 +6,13 @@ import ctypes
 import itertools
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.double.facts import Check, Violation, static, volume
+from tests.double.formats import format_of
 from tests.double.inference import facts, size_name, verify
+from tests.double.refit import Named, named_weights, refit_flag, stripped
 from tests.double.sizes import Size, Unknown, evaluate
 from tests.double.surface import Plain
 from tests.double.weights import BITS
@@ -34,6 +36,7 @@ class Binding:
     sizes: tuple[str | None, ...]
     decides_shape: bool
     needs_memory: bool
+    format: str
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ class Plan:
     rules: list[Rules]
     layers: list[str]
     sharing: bool
-    refittable: bool
-    weights: list[str]
+    refit: str
+    weights: dict[str, Named]
     host_code: bool
     settings: dict[str, Any] = field(default_factory=dict)
     callback: Callback | None = None
@@ -81,8 +84,11 @@ def make_plan(network: Any, config: Any) -> Plan:
                 sizes,
                 tensor._decides_shape,
                 tensor.is_execution_tensor,
+                format_of(tensor),
             )
         )
+    weights = named_weights(network, config)
+    strips = "STRIP_PLAN" in surface.BuilderFlag.__members__ and config._has("STRIP_PLAN")
     feature = surface.PreviewFeature.__members__.get("PROFILE_SHARING_0806")
     return Plan(
         version=surface.major,
@@ -91,8 +97,8 @@ def make_plan(network: Any, config: Any) -> Plan:
         rules=[Rules(layer._checks) for layer in network._layers],
         layers=[layer._name for layer in network._layers],
         sharing=surface.major > 8 or config.get_preview_feature(feature),
-        refittable=config._has("REFIT"),
-        weights=list(network._weight_names.values()),
+        refit=refit_flag(config),
+        weights=stripped(weights) if strips else weights,
         host_code=config._has("VERSION_COMPATIBLE"),
     )
 
@@ -147,6 +153,9 @@ class Engine(Plain):
 
     def _setup(self, plan: Plan, owner: Any) -> None:
         self._plan, self._owner = plan, owner
+        self._weights = dict(plan.weights)
+        self._running: list[Any] = []
+        self._breaks = False  # a test sets it: the next refit fails half-way
         self._taken: set[int] = set()
         self.__dict__["calls"] = Counter()
 
@@ -179,7 +188,7 @@ class Engine(Plain):
 
     @property
     def refittable(self) -> bool:
-        return self._plan.refittable
+        return bool(self._plan.refit)
 
     @property
     def device_memory_size(self) -> int:
@@ -224,7 +233,8 @@ class Engine(Plain):
         return binding is not None and binding.decides_shape
 
     def get_tensor_format(self, name: str, *profile: int) -> Any:
-        return self._surface.TensorFormat.LINEAR
+        binding = self._binding(name)
+        return getattr(self._surface.TensorFormat, binding.format if binding else "LINEAR")
 
     def get_tensor_format_desc(self, name: str, *profile: int) -> str:
         return "Row major linear FP32 format"
@@ -243,16 +253,58 @@ class Engine(Plain):
     def create_execution_context(self, *strategy: Any) -> Any:
         if not self._plan.sharing and len(self._taken) >= len(self._plan.profiles):
             self._owner._log("WARNING", "every profile has been chosen by another context")
-        return self._surface.new("IExecutionContext", self)
+        context = self._surface.new("IExecutionContext", self)
+        context._borrows = any("USER_MANAGED" in str(one) for one in strategy)
+        return context
 
     def create_execution_context_without_device_memory(self) -> Any:
-        return self.create_execution_context()
+        context = self.create_execution_context()
+        context._borrows = True
+        return context
 
     def create_engine_inspector(self) -> Any:
         return self._surface.new("EngineInspector", self._plan.layers)
 
     def serialize(self) -> Any:
-        return self._surface.new("IHostMemory", register(self._plan))
+        plan = replace(self._plan, weights=dict(self._weights))
+        return self._surface.new("IHostMemory", register(plan))
+
+    def create_serialization_config(self) -> Any:
+        return self._surface.new("ISerializationConfig")
+
+    def serialize_with_config(self, config: Any) -> Any:
+        flags = self._surface.SerializationFlag
+        excluded = config.get_flag(flags.EXCLUDE_WEIGHTS)
+        weights = stripped(self._weights) if excluded else dict(self._weights)
+        refit = self._plan.refit if config.get_flag(flags.INCLUDE_REFIT) else ""
+        plan = replace(self._plan, weights=weights, refit=refit)
+        return self._surface.new("IHostMemory", register(plan))
+
+
+class SerializationConfig(Plain):
+    """Stand in for ``trt.ISerializationConfig``; the weights are left out unless it is told."""
+
+    def _setup(self) -> None:
+        self._flags = 1 << int(self._surface.SerializationFlag.EXCLUDE_WEIGHTS)
+
+    @property
+    def flags(self) -> int:
+        return self._flags
+
+    @flags.setter
+    def flags(self, bits: int) -> None:
+        self._flags = bits
+
+    def set_flag(self, flag: Any) -> bool:
+        self._flags |= 1 << int(flag)
+        return True
+
+    def clear_flag(self, flag: Any) -> bool:
+        self._flags &= ~(1 << int(flag))
+        return True
+
+    def get_flag(self, flag: Any) -> bool:
+        return bool(self._flags >> int(flag) & 1)
 
 
 def nbytes(shape: Shape, dtype: str) -> int:

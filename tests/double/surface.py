@@ -96,6 +96,7 @@ class Surface:
         self.types: dict[str, Any] = {}
         self.behaviours = behaviours
         self.callback: Any = None
+        self.meanwhile: Any = None
         self.types["Severity"] = enumeration("Severity", SEVERITIES, Ordered)
         for name, entry in self.entries.items():
             if isinstance(entry, dict) and "members" in entry:

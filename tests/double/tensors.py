@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.double.facts import FLOATS, RuleError, Violation, static
+from tests.double.formats import EVERY
 from tests.double.inference import facts, forget, forget_tensor, mark_shape
 from tests.double.surface import Plain
 
@@ -74,7 +75,7 @@ class Tensor(Named):
         self._assigned: str | None = None
         self._decides_shape = False
         self._is_output = False
-        self._value_allowed_formats = 0x1FFF
+        self._value_allowed_formats = EVERY
         self._value_location = self._surface.TensorLocation.DEVICE
 
     def _rename(self, name: str) -> None:

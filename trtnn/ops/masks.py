@@ -11,7 +11,7 @@ import torch
 
 from trtnn.dims import Expr, Size, bounds, decide, product, symbols
 from trtnn.errors import DTypeError, ShapeError, UnsupportedError
-from trtnn.expressions import SizeSymbol
+from trtnn.expressions import DataSymbol
 from trtnn.op import Op, Spec, TensorT, bind, recorder_of, shape_of, spec_of, torch_function
 from trtnn.ops.movement import broadcast_tensors, movedim, reshape
 from trtnn.ops.slicing import known_of, select
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
     from trtnn.network import ITensor, Net
 
 __all__ = ["GatherND", "NonZero", "masked_select", "nonzero"]
-
-
-class DataSymbol(SizeSymbol):
-    """A size that is known at run time only: its range is 0 to what the shapes allow."""
-
-    declared = False
 
 
 def depends_on_data(*sizes: Size) -> bool:

@@ -69,7 +69,7 @@ class BatchNorm(Op):
         return result.to(x.dtype)
 
     def lower(self, net: Net, x: ITensor, *constants: Any) -> ITensor:
-        return net.scale(x, *self.folded(*(c.tensor for c in constants)))
+        return net.scale(x, *net.derive(self.folded, *constants))
 
 
 @torch_function(torch.nn.functional.batch_norm)

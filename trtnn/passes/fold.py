@@ -9,6 +9,8 @@ from trtnn.ops.convolution import Convolution
 from trtnn.ops.normalization import BatchNorm
 from trtnn.passes.rewriter import Rewriter
 
+PART = 2**17  # entries of a kernel
+
 
 def fold_norms(graph: Graph) -> Graph:
     """Return ``graph`` with ``batch_norm(conv(x))`` as one convolution, computed in float64.
@@ -56,8 +58,14 @@ def folded_kernel(
 ) -> torch.Tensor:
     """Return the kernel of the folded convolution, in the kernel's dtype."""
     scale, _ = norm.folded(*parameters)
-    shape = (-1,) + (1,) * (kernel.dim() - 1)
-    return (kernel.double() * scale.double().reshape(shape)).to(kernel.dtype)
+    wide = scale.double().reshape((-1,) + (1,) * (kernel.dim() - 1))
+    # A part at a time: a kernel in float64 leaves holes in memory that nothing else fits into.
+    rows = max(1, PART // max(1, kernel[:1].numel()))
+    result = torch.empty_like(kernel, requires_grad=False)
+    for start in range(0, kernel.shape[0], rows):
+        part = slice(start, start + rows)
+        result[part] = kernel.detach()[part].double() * wide[part]
+    return result
 
 
 def folded_bias(

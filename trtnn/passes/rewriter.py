@@ -69,21 +69,9 @@ class Rewriter:
 
         Refitting calls ``function`` again, with what those constants are then.
         """
-        operands: dict[Slot, torch.Tensor] = {}
-
-        def enter(value: Value) -> Slot:
-            constant = self.constants[value]
-            slot = (
-                constant.slot if constant.slot is not None else self.program.leaf(constant.tensor)
-            )
-            operands[slot] = constant.tensor
-            return slot
-
-        slots = change(arguments, Value, enter)
-        result = function(*change(slots, Slot, operands.__getitem__))
-        (slot,) = self.program.step((function, slots, {}), operands, result)
-        varies = self.program.memory[slot] in self.program.varying
-        return self.constant(result, slot if varies else None)
+        constants = change(arguments, Value, self.constants.__getitem__)
+        ((result, slot),) = self.program.compute(function, constants, Constant)
+        return self.constant(result, slot)
 
     def value_of(self, operand: Any) -> Value:
         if isinstance(operand, Value):

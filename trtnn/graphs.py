@@ -1,0 +1,132 @@
+"""One CUDA graph: an engine's work for one combination of shapes, on memory that stays."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from trtnn.contexts import Context, immortal
+from trtnn.errors import StreamError
+from trtnn.streams import Streams
+
+_one_at_a_time = threading.Lock()  # PyTorch's allocator follows one capture well
+
+
+class Captured:
+    """A captured ``execute_async_v3`` on a context and on memory of its own.
+
+    The context runs once before the capture, and the first replay must give the same bits.
+
+    Args:
+        context: Has its shapes and addresses; nobody else uses it.
+        inputs: The memory that the engine reads.
+        results: The memory that it writes.
+
+    Raises:
+        StreamError: TensorRT cannot be captured here, or the replay gave something else.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        streams: Streams,
+        inputs: Sequence[torch.Tensor],
+        results: Sequence[torch.Tensor],
+    ) -> None:
+        self.streams, self.inputs, self.results = streams, inputs, results
+        self.lock = threading.Lock()
+        self.stream: int | None = None  # that may still be running it
+        self.context: Context | None = context
+        with _one_at_a_time:
+            self.replay: Callable[[], None] | None = record(context, streams, results)
+
+    def run(self, inputs: Sequence[torch.Tensor], results: Sequence[torch.Tensor]) -> bool:
+        """Copy the inputs in, replay, and copy the outputs out, on the current stream.
+
+        Returns:
+            False, with nothing done, where the graph was given up in the meantime.
+        """
+        with self.lock:
+            if self.replay is None:
+                return False
+            number = self.streams.number()
+            if self.stream not in (None, number):
+                self.streams.settle(self.stream)
+            self.stream = number
+            for own, given in zip(self.inputs, inputs, strict=True):
+                own.copy_(given.detach())
+                self.streams.keep(given, number)
+            self.replay()
+            for result, own in zip(results, self.results, strict=True):
+                result.copy_(own)
+        return True
+
+    def release(self) -> None:
+        """Give context and graph up, once nobody replays it."""
+        with self.lock:
+            if self.stream is not None:
+                self.streams.settle(self.stream)
+            self.replay = self.context = None
+
+    def renew(self) -> None:
+        """Do nothing: the next call captures another."""
+
+    def abandon(self) -> None:
+        """Leave it to the parent process; another thread may have held the lock."""
+        for thing in (self.replay, self.context):
+            immortal(thing)
+        self.lock, self.replay = threading.Lock(), None
+
+
+def record(
+    context: Context, streams: Streams, results: Sequence[torch.Tensor]
+) -> Callable[[], None]:
+    """Return what replays one run of a context.
+
+    Raises:
+        StreamError: TensorRT or CUDA refuses, or the first replay differs from the plain run.
+    """
+    side: Any = torch.cuda.Stream(streams.device)  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream(streams.device))
+    with torch.cuda.stream(side):
+        if not context.enqueue(side.cuda_stream):
+            raise StreamError("TensorRT failed to run before the capture", search=False)
+        side.synchronize()
+        expected = [_bits(result).clone() for result in results]
+        graph = _capture(context, side.cuda_stream)
+        for result in results:
+            result.zero_()
+        graph.replay()
+        side.synchronize()
+        for result, bits in zip(results, expected, strict=True):
+            if not torch.equal(_bits(result), bits):
+                raise StreamError("a replay gives other results than the plain run", search=False)
+    replay: Callable[[], None] = graph.replay
+    return replay
+
+
+def _capture(context: Context, stream: int) -> Any:
+    graph = torch.cuda.CUDAGraph()
+    done, cause = False, None
+    graph.capture_begin(capture_error_mode="thread_local")
+    try:
+        done = context.enqueue(stream)
+    finally:
+        try:
+            graph.capture_end()
+        except RuntimeError as error:  # a refusal breaks the capture, which PyTorch says here
+            cause = error
+    if not done or cause is not None:
+        raise StreamError(
+            f"TensorRT refuses to be captured for these shapes ({cause or 'no reason given'})",
+            search=False,
+        )
+    return graph
+
+
+def _bits(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the bytes of a tensor: equal NaNs are equal there."""
+    return tensor.reshape(-1).view(torch.uint8)

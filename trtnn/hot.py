@@ -1,0 +1,343 @@
+"""The call that costs nothing: its source is written for a number of inputs and of outputs.
+
+A loop over one tensor costs as much as all that is done with it, so the loops are unrolled. One
+function is written for a model; what shapes decide is an entry, a tuple that it unpacks.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from trtnn.prepared import Prepared, make_room
+from trtnn.runner import ALIGNMENT, Runner
+from trtnn.streams import refuse_capture
+
+if TYPE_CHECKING:
+    from trtnn.calling import Caller
+
+Entry = tuple[Any, ...]
+MAX_OUTPUTS = 1024  # pairs of addresses of inputs and outputs that were found apart
+RESULTS: dict[type | None, str] = {None: "{}", tuple: "({},)", list: "[{}]"}
+
+TEMPLATE = """
+def call(*args, {out}**named):
+    {entry} = state.entry
+    try:
+        {inputs}, = args
+        {fits}
+        if not fits:
+            entry = find(args, named, {outs})
+            if entry is None:
+                return general(args, named, {given})
+            {entry} = entry
+    except (AttributeError, TypeError, ValueError):  # no tensor, or not so many
+        return general(args, named, {given})
+    {input_addresses}
+    if {elsewhere}({any_address}) & {low_bits}:
+        return general(args, named, {given})
+    {memory}
+    {wait}
+    try:
+        context = free.pop()
+    except IndexError:
+        context = take(known, stream)
+    try:
+        done = {execute}
+    except BaseException:
+        drop(context)
+        raise
+    if not done:
+        fail(context)
+    free.append(context)
+    if pool.waiting:
+        pool.wake()
+    {record}
+    return {result}
+"""
+FITS = "fits = not (named or {nested}) and check({inputs})"
+FITS_INTO = """if out is None:
+            fits = not (named or {nested}) and check({inputs})
+        else:
+            {take}
+            plain = not (named or {nested} or {nested_outputs})
+            fits = plain and check_into({inputs}, {results})"""
+ALLOCATE = "y{i} = allocate(shape{i}, strides{i}, dtype=dtype{i}, device=device)"
+INTO = """if out is None:
+        {allocate}
+        {addresses}
+    else:
+        {addresses}
+        if ({pointers}) not in apart:
+            return general(args, named, out)"""
+WAIT = {
+    "sync": """number = current(index)
+    if {condition}:
+        wait(number)""",
+    "async": """if current(index) != stream:
+        return general(args, named, {given})
+    if capturing():
+        refuse_capture()""",
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What decides the source of a call.
+
+    Attributes:
+        order: The addresses in the engine's order, as names: ``a0`` of an input, ``b0`` of an
+            output.
+        names: The engine's tensors, in the same order.
+        result: The class of the result; None for a tensor.
+    """
+
+    inputs: int
+    outputs: int
+    order: tuple[str, ...]
+    names: tuple[str, ...]
+    result: type | None
+    execution: str
+    blocks: int
+    cuda: bool
+    waits: bool
+    takes_out: bool
+    elsewhere: bool
+
+    @property
+    def words(self) -> dict[str, str]:
+        """What the templates are filled with first."""
+        xs, ys = [f"x{i}" for i in range(self.inputs)], [f"y{i}" for i in range(self.outputs)]
+        entry = [*ENTRY, *(f"shape{i}, strides{i}" for i in range(self.outputs))]
+        pointers = [*(f"a{i}" for i in range(self.inputs)), *(f"b{i}" for i in range(self.outputs))]
+        allocate = [ALLOCATE.format(i=i) for i in range(self.outputs)]
+        comma = "" if self.result is None else ","
+        # PyTorch's guard ends the process on a nested tensor.
+        return {
+            "entry": ", ".join(entry),
+            "inputs": ", ".join(xs),
+            "results": ", ".join(ys),
+            "nested": " or ".join(f"{x}.is_nested" for x in xs),
+            "nested_outputs": " or ".join(f"{y}.is_nested" for y in ys),
+            "pointers": ", ".join(pointers),
+            "input_addresses": "; ".join(f"a{i} = {x}.data_ptr()" for i, x in enumerate(xs)),
+            "addresses": "; ".join(f"b{i} = {y}.data_ptr()" for i, y in enumerate(ys)),
+            "given": "out" if self.takes_out else "None",
+            "take": f"{', '.join(ys)}{comma} = out",
+            "allocate": f"\n{' ' * (8 if self.takes_out else 4)}".join(allocate),
+            "record": "\n    ".join(f"{x}.record_stream(known.stream)" for x in xs),
+        }
+
+    @property
+    def execute(self) -> str:
+        """The expression that runs a context."""
+        if self.execution == "sync":
+            return f"context.execute([{', '.join(self.order * self.blocks)}])"
+        located = [
+            f"context.locate({name!r}, {address})"
+            for name, address in zip(self.names, self.order, strict=True)
+        ]
+        return " and ".join([*located, "context.enqueue(stream)"])
+
+    def source(self) -> str:
+        """Return the source of the function that makes a call."""
+        words, out = self.words, self.takes_out
+        if not self.cuda or self.execution != "async":
+            words["record"] = ""
+        wait = WAIT[self.execution].format(**words, condition="number" if self.waits else "True")
+        result = RESULTS[self.result].format(words["results"])
+        body = TEMPLATE.format(
+            **words,
+            out="out=None, " if out else "",
+            outs=f"None if out is None else ({words['results']},)" if out else "None",
+            fits=(FITS_INTO if out else FITS).format(**words),
+            any_address=" | ".join(f"a{i}" for i in range(self.inputs)),
+            low_bits=ALIGNMENT if self.cuda else 0,
+            elsewhere="device_now() != index or " if self.elsewhere else "",
+            memory=(INTO if out else "{allocate}\n    {addresses}").format(**words),
+            wait=wait if self.cuda else "",
+            execute=self.execute,
+            result=f"{result} if out is None else out" if out and self.result else result,
+        )
+        parameters = [*FIXED, *(f"dtype{i}" for i in range(self.outputs))]
+        lines = "\n".join(f"    {line}" for line in body.strip().splitlines())
+        return f"def make({', '.join(parameters)}):\n{lines}\n    return call\n"
+
+
+@lru_cache
+def _code(kind: Kind) -> Any:
+    """Compile the function that makes a model's call."""
+    source = kind.source()
+    # Beside this file, so that no line of it is taken for the user's.
+    key = f"{kind.execution}-{kind.inputs}-{kind.outputs}-{abs(hash(source))}"
+    file = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"<hot {key}>")
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    return compile(source, file, "exec")
+
+
+FIXED = (
+    "state find general take drop fail pool current index wait capturing refuse_capture device_now "
+    "allocate device"
+).split()
+ENTRY = "check check_into apart free stream known".split()
+
+
+class Known(NamedTuple):
+    """What an entry has for what is rare: the shapes' decisions, and the stream as an object."""
+
+    prepared: Prepared
+    stream: torch.cuda.Stream | None
+
+
+def remember_apart(entry: Entry, addresses: tuple[int, ...]) -> None:
+    """Remember that inputs and outputs at these addresses do not overlap."""
+    apart = entry[ENTRY.index("apart")]
+    make_room(apart, MAX_OUTPUTS)
+    apart[addresses] = None
+
+
+def fits(entry: Entry, tensors: Sequence[Any], outputs: Sequence[Any] | None) -> bool:
+    """Say whether an entry is one for these inputs, and these outputs of the caller."""
+    if outputs is None:
+        return bool(entry[0](*tensors))
+    return bool(entry[1](*tensors, *outputs))
+
+
+class State:
+    """The entry of the last call; ``NEVER`` before the first."""
+
+    __slots__ = ("entry",)
+
+    def __init__(self, outputs: int) -> None:
+        self.entry: Entry = (_never, _never, {}, [], 0, None, *([None] * (2 * outputs)))
+
+
+def _never(*args: Any) -> bool:
+    return False
+
+
+def guard(tensors: Sequence[torch.Tensor]) -> Callable[..., bool]:
+    """Return what says whether tensors are like these: class, dtype, device, sizes, strides.
+
+    PyTorch's own guard does it in 0.14 us; it is no public name, so there is another way.
+    """
+    guards = getattr(getattr(torch._C, "_dynamo", None), "guards", None)
+    found = getattr(guards, "TensorGuards", None)
+    if found is None:
+        return plain_guard(tensors)
+    made = found(*tensors, dynamic_dims_sizes=None, dynamic_dims_strides=None)
+    check: Callable[..., bool] = made.check
+    return check
+
+
+def plain_guard(tensors: Sequence[torch.Tensor]) -> Callable[..., bool]:
+    """Return the same as ``guard``, by public names alone."""
+    likes = [(type(t), t.dtype, t.device, t.shape, t.stride(), t.is_neg()) for t in tensors]
+
+    def check(*given: Any) -> bool:
+        if len(given) != len(likes):
+            return False
+        for tensor, (kind, *like) in zip(given, likes, strict=True):
+            if type(tensor) is not kind:
+                return False
+            if [
+                tensor.dtype,
+                tensor.device,
+                tensor.shape,
+                tensor.stride(),
+                tensor.is_neg(),
+            ] != like:
+                return False
+        return True
+
+    return check
+
+
+def can_be_hot(runner: Runner, result: type | None) -> bool:
+    """Say whether calls of a runner can take the hot path at all."""
+    same = [v.spec.dtype is runner.outputs[i][1] for i, v in enumerate(runner.graph.outputs)]
+    return (
+        type(runner) is Runner
+        and runner.execution in WAIT
+        and result in RESULTS
+        and bool(runner.inputs)
+        and not runner.graph.hosts
+        and all(same)
+    )
+
+
+def make_hot(caller: Caller, runner: Runner, result: type | None, *, takes_out: bool) -> Any:
+    """Return a model's call.
+
+    Args:
+        caller: Does what is not hot: ``find`` looks an entry up, ``general`` needs none.
+        result: The class of the result: tuple or list of all outputs, or None for one tensor.
+    """
+    tensors, streams = runner.engine.tensors, runner.streams
+    order = [""] * len(tensors)
+    for letter, places in (("a", runner.inputs), ("b", runner.outputs)):
+        for i, (place, _) in enumerate(places):
+            order[place] = f"{letter}{i}"
+    kind = Kind(
+        inputs=len(runner.inputs),
+        outputs=len(runner.outputs),
+        order=tuple(order),
+        names=tuple(name for name, _, _ in tensors),
+        result=result,
+        execution=runner.execution,
+        blocks=runner.blocks,
+        cuda=runner.on_cuda,
+        waits=streams.waits,
+        takes_out=takes_out,
+        elsewhere=runner.elsewhere,
+    )
+    names: dict[str, Any] = {}
+    exec(_code(kind), names)
+    given = {
+        "state": caller.state,
+        "find": caller.find,
+        "general": caller.general,
+        "take": lambda known, stream: runner.take(known.prepared, stream),
+        "drop": runner.pool.drop,
+        "fail": runner.fail,
+        "pool": runner.pool,
+        "current": streams.current,
+        "index": streams.index,
+        "wait": streams.wait,
+        "capturing": getattr(torch._C, "_cuda_isCurrentStreamCapturing", None),
+        "refuse_capture": refuse_capture,
+        "device_now": getattr(torch._C, "_cuda_getDevice", None),
+        "allocate": torch.empty_strided,
+        "device": runner.device,
+        **{f"dtype{i}": dtype for i, (_, dtype) in enumerate(runner.outputs)},
+    }
+    return names["make"](**given)
+
+
+def entry_for(
+    runner: Runner, prepared: Prepared, tensors: Sequence[torch.Tensor], outputs: Any
+) -> Entry | None:
+    """Return the entry for calls like one that just ended; None where they cannot be hot.
+
+    Args:
+        outputs: The call's output tensors.
+    """
+    if not all(t.numel() for t in (*tensors, *outputs)):
+        return None  # no memory, no address
+    if not all(runner.is_ready(i, tensor) for i, tensor in enumerate(tensors)):
+        return None
+    stream = None
+    if runner.execution == "async":
+        stream = runner.streams.number()
+        if runner.on_cuda and stream == 0:
+            return None  # through another stream, with events
+    known = Known(prepared, runner.streams.object(stream) if stream else None)
+    layouts = [part for layout in prepared.outputs for part in layout]
+    both = guard([*tensors, *outputs])
+    return (guard(tensors), both, {}, prepared.home(stream), stream, known, *layouts)

@@ -1,0 +1,135 @@
+"""The three ways to run an engine: at once, on PyTorch's current stream, or as a CUDA graph."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from trtnn.contexts import Context
+from trtnn.errors import BuildError, StreamError
+from trtnn.graphs import Captured
+from trtnn.prepared import Prepared
+from trtnn.streams import refuse_capture
+
+if TYPE_CHECKING:
+    from trtnn.runner import Runner
+
+MAX_GRAPHS = 8  # CUDA graphs of a model; the least recently used goes
+Tensors = Sequence[torch.Tensor]
+Launch = Callable[["Runner", Prepared, Tensors, Tensors], None]
+
+
+def run_at_once(runner: Runner, prepared: Prepared, inputs: Tensors, results: Tensors) -> None:
+    """Run by ``execute_v2``: the outputs are complete on return."""
+    addresses = runner.addresses(prepared, inputs, results)
+    runner.streams.wait_for_inputs()
+    context = runner.take(prepared)
+    try:
+        done = context.execute(addresses * runner.blocks)
+    except BaseException:  # Ctrl-C too: a context out of its home would be lost
+        runner.pool.drop(context)
+        raise
+    runner.give_back(context, done=done)
+
+
+def run_on_stream(runner: Runner, prepared: Prepared, inputs: Tensors, results: Tensors) -> None:
+    """Run by ``execute_async_v3``, ordered with the current stream as PyTorch's own calls are."""
+    if runner.on_cuda:
+        refuse_capture()
+    stream = runner.streams.number()
+    context = runner.take(prepared, on=stream)
+    try:
+        place(runner, context, runner.addresses(prepared, inputs, results))
+        done = enqueue(runner, context, stream)
+    except BaseException:
+        runner.pool.drop(context)
+        raise
+    runner.give_back(context, done=done)
+    for tensor in inputs:
+        runner.streams.keep(tensor, stream)
+
+
+def place(runner: Runner, context: Context, addresses: Sequence[int]) -> None:
+    """Tell a context where its tensors are."""
+    for (name, _, _), address in zip(runner.engine.tensors, addresses, strict=True):
+        if not context.locate(name, address):
+            lines = runner.engine.library.log.take()
+            raise BuildError(f"TensorRT refused the address of {name}: {lines}")
+
+
+def enqueue(runner: Runner, context: Context, stream: int) -> bool:
+    """Give a context's work to a stream.
+
+    The legacy default stream gets it through another stream, with events both ways: on the default
+    stream itself TensorRT adds synchronizations.
+    """
+    if stream or not runner.on_cuda:
+        return context.enqueue(stream)
+    if context.side is None:
+        context.side = torch.cuda.Stream(runner.device)  # type: ignore[no-untyped-call]
+    default = runner.streams.object(stream)
+    context.side.wait_stream(default)
+    try:
+        return context.enqueue(context.side.cuda_stream)
+    finally:
+        default.wait_stream(context.side)
+
+
+def replay(runner: Runner, prepared: Prepared, inputs: Tensors, results: Tensors) -> None:
+    """Replay a CUDA graph on copies of the inputs; capture it for the first call of the shapes."""
+    if runner.on_cuda:
+        refuse_capture()
+    while True:
+        captured = graph_of(runner, prepared, inputs)
+        if captured is None:
+            run_on_stream(runner, prepared, inputs, results)
+            return
+        if captured.run(inputs, results):
+            return
+
+
+def graph_of(runner: Runner, prepared: Prepared, inputs: Tensors) -> Captured | None:
+    """Return the CUDA graph of a call's shapes; None where the engine cannot be captured."""
+    key = (prepared.shapes, prepared.profile)
+    with runner.capturing:
+        if key in runner.uncaptured:
+            return None
+        captured = runner.graphs.pop(key, None)
+        if captured is None or captured.replay is None:
+            while len(runner.graphs) >= MAX_GRAPHS:
+                runner.graphs.pop(next(iter(runner.graphs)))
+            with torch.inference_mode(mode=False):  # later calls write there in any mode
+                own = [torch.empty_like(t).copy_(t.detach()) for t in inputs]
+                captured = capture(runner, prepared, own, runner.allocate(prepared))
+            if captured is not None:
+                runner.pool.holders.add(captured)
+        if captured is None:
+            runner.uncaptured.add(key)
+        else:
+            runner.graphs[key] = captured  # the last is the most recently used
+    return captured
+
+
+def capture(
+    runner: Runner, prepared: Prepared, inputs: Tensors, results: Tensors
+) -> Captured | None:
+    """Return the CUDA graph of a call on this memory; None, with one warning, if refused."""
+    context = runner.lend(prepared)
+    place(runner, context, runner.addresses(prepared, inputs, results))
+    try:
+        return Captured(context, runner.streams, inputs, results)
+    except StreamError as error:
+        lines = runner.engine.library.log.take()
+        if not runner.refused:
+            runner.refused.append(f"{error.message} {lines}".strip())
+            warnings.warn(
+                f'execution="graph": {runner.refused[0]}; such calls run as execution="async" does',
+                stacklevel=2,
+            )
+        return None
+
+
+LAUNCHES: dict[str, Launch] = {"sync": run_at_once, "async": run_on_stream, "graph": replay}

@@ -1,0 +1,95 @@
+"""``load``: a saved model back, on the GPU, TensorRT and platform that it was built for."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from typing import Any
+
+import torch
+
+from trtnn._trt import TensorRT
+from trtnn.allocating import AllocatingRunner
+from trtnn.compiled import CompiledModule
+from trtnn.description import gpu_of, restore
+from trtnn.engine import Engine
+from trtnn.errors import AbsentError
+from trtnn.fit import require_fit, require_host_code_allowed, require_tensors
+from trtnn.ops.masks import depends_on_data
+from trtnn.runner import Runner
+from trtnn.saved import read
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    device: Any = None,
+    allow_host_code: bool = False,
+    execution: str | None = None,
+    max_contexts: int = 4,
+    memory: str = "own",
+    log_level: int = logging.WARNING,
+) -> CompiledModule:
+    """Load what ``CompiledModule.save`` wrote: no module, no trace and no build is needed.
+
+    What cannot be right is refused before TensorRT is asked. Classes of the arguments' and the
+    result's structure are taken only from modules that are already imported. A saved model holds
+    code for the GPU all the same: load only what you would also run.
+
+    Args:
+        device: Where inputs will be; the current GPU, if omitted.
+        allow_host_code: Let TensorRT run the code for the CPU that the plan holds: an engine
+            built with ``version_compatible`` carries the runtime of its own version.
+        execution: How calls run, as for ``trtnn.compile``; as it was compiled, if omitted.
+        max_contexts: How many calls may run at once; further ones wait.
+        memory: ``"own"`` or ``"shared"``, as for ``trtnn.compile``.
+        log_level: Messages of TensorRT below this level of ``logging`` are dropped.
+
+    Raises:
+        LoadError: The file is damaged or no saved model; or was made for another GPU, TensorRT or
+            platform; or holds code for the host, which was not allowed.
+        AbsentError: TensorRT is not installed, or there is no GPU.
+        BuildError: TensorRT refuses the plan; carries its log lines.
+        OSError: There is no such file, or it cannot be read.
+
+    >>> load("net.trtnn")
+    Traceback (most recent call last):
+    FileNotFoundError: [Errno 2] No such file or directory: 'net.trtnn'
+    """
+    saved = read(path)
+    manifest = saved.manifest
+    library = TensorRT(log_level=log_level)
+    place = _device(device)
+    require_fit(manifest, str(path), version=library.target.version, gpu=gpu_of(place))
+    require_host_code_allowed(manifest, str(path), allowed=allow_host_code)
+    model = restore(manifest)
+    manifest["execution"] = execution or manifest["execution"]
+    current = torch.cuda.device(place) if place.type == "cuda" else contextlib.nullcontext()
+    with current:
+        engine = Engine(saved.plan, library, host_code=allow_host_code)
+        engine.timing_digest = manifest["engine"].get("timing_digest")
+        require_tensors(manifest, str(path), [name for name, _, _ in engine.tensors])
+        counted = any(depends_on_data(*v.spec.shape) for v in model.graph.outputs)
+        kind = AllocatingRunner if counted else Runner
+        runner = kind(
+            engine,
+            model.graph,
+            place,
+            manifest["checks"],
+            max_contexts,
+            execution=manifest["execution"],
+            memory=memory,
+        )
+    return CompiledModule(
+        model.graph, model.signature, model.parameters, runner, engine, lambda: dict(manifest)
+    )
+
+
+def _device(device: Any) -> torch.device:
+    place = torch.device("cuda" if device is None else device)
+    if place.type != "cuda":
+        return place
+    if not torch.cuda.is_available():
+        raise AbsentError("PyTorch sees no CUDA device")
+    return torch.device("cuda", torch.cuda.current_device()) if place.index is None else place
