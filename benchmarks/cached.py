@@ -92,7 +92,8 @@ def compile_once(
             net, inputs=inputs, backend="tensorrt", device=device, options=options, cache=folder
         )
         seconds = time.perf_counter() - begin
-    require_right(compiled(*inputs), expected, model)
+        # How close TF32 comes is what "errors" judges; here the engine must be the model's.
+        require_right(compiled(*inputs), expected, model, close=0.05)
     return {
         "compile_s": round(seconds, 6),
         "parts_s": {name: round(part, 6) for name, part in parts.items()},

@@ -93,8 +93,10 @@ def opened(builds: Builds, engine: OneLayer = ENGINES[0], **options: Any) -> Sma
     return Small(model, inputs, list(leaves(engine.function(*inputs))))
 
 
-def require_right(result: Any, expected: list[torch.Tensor], what: str) -> None:
+def require_right(
+    result: Any, expected: list[torch.Tensor], what: str, close: float = CLOSE
+) -> None:
     """Raise unless a result is what it has to be: a time of something else is worth nothing."""
     error = finite_error(result, expected)
-    if error is None or error > CLOSE:
+    if error is None or error > close:
         raise AssertionError(f"{what}: relative error {error}")

@@ -277,7 +277,8 @@ def test_a_conv_net_in_channels_last(
     assert error(model(last), expected) <= bar
     with pytest.warns(CopyWarning, match="not contiguous in torch.channels_last"):
         assert error(model(x), expected) <= bar
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:
+    kinds = [torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=kinds, acc_events=True) as seen:
         model(last)
     names = [event.name for event in seen.events()]
     assert names and not [name for name in names if "elementwise_kernel" in name], names
