@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from tests import double
 from tests.on_double import on_double
 from trtnn import graphs, hot
 from trtnn.errors import InputError, OptionError, StreamError, UnsupportedError
+from trtnn.graphs import Captured
 
 VERSIONS = ("8.6", "10", "11")
 EXECUTIONS = ("sync", "async", "graph")
@@ -326,3 +328,37 @@ def test_data_dependent_outputs_have_no_memory_to_give() -> None:
 def test_wrong_settings(how: dict[str, Any], text: str) -> None:
     with pytest.raises(OptionError, match=text):
         trtnn.compile(forward, inputs=INPUTS, backend="reference", **how)
+
+
+def test_an_interrupt_while_a_refit_waits_leaves_everything_as_it_was() -> None:
+    model = make("8.6", max_contexts=1)
+    x, y = pair(4)
+    model(x, y)
+    pool = model._runner.pool
+    (context,) = pool.contexts
+    context.home.remove(context)  # as if a call used it
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    pool.returned.wait = interrupt
+    with pytest.raises(KeyboardInterrupt), pool.exclusive():
+        pass
+    del pool.returned.wait
+    pool.put(context)
+    torch.testing.assert_close(model(x, y)[0], x + y)
+    assert pool.contexts == [context] and not pool.closed and not pool.waiting
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_no_context_is_left_while_weights_change(execution: str) -> None:
+    model = make("8.6", execution)
+    x, y = pair(4)
+    bound = model.bind(x, y)
+    model(x, y)
+    bound()
+    pool = model._runner.pool
+    handles = [weakref.ref(c.handle) for c in pool.contexts]
+    handles += [weakref.ref(h.context.handle) for h in pool.holders if isinstance(h, Captured)]
+    with pool.exclusive():
+        assert [handle() for handle in handles] == [None] * len(handles)

@@ -186,37 +186,48 @@ class Pool:
     def exclusive(self) -> Iterator[None]:
         """Wait for all calls, keep new ones waiting, and make all contexts anew afterwards."""
         self.require_own_process()
+        released: list[Holder] = []
         with self.returned:
             while self.closed:
                 self.returned.wait()
             self.closed = True
             self.waiting += 1
-            resting: list[Context] = []
-            while busy := [c for c in self.contexts if c not in resting]:
-                found = [c for c in busy if _removed(c.home, c)]
-                resting += found
-                if len(found) < len(busy):
-                    self.returned.wait()
-        holders = list(self.holders)
         try:
-            for context in resting:
-                if context.stream is not None:
-                    self.settle(context.stream)
-            for holder in holders:
+            self._empty()
+            for holder in list(self.holders):
                 holder.release()
-            resting.clear()
-            self.contexts.clear()
+                released.append(holder)
             yield
         finally:
             with self.returned:
                 self.closed = False
                 self.waiting -= 1
                 try:
-                    self._open()
-                finally:  # where the engine is lost, those that wait are to hear of it
+                    if not self.contexts:
+                        self._open()
+                finally:
                     self.returned.notify_all()
-            for holder in holders:
+            for holder in released:
                 holder.renew()
+
+    def _empty(self) -> None:
+        """Wait until every context is back, and drop them all; none, if that is interrupted."""
+        resting: list[Context] = []
+        try:
+            with self.returned:
+                while busy := [c for c in self.contexts if c not in resting]:
+                    found = [c for c in busy if _removed(c.home, c)]
+                    resting += found
+                    if len(found) < len(busy):
+                        self.returned.wait()
+            for context in resting:
+                if context.stream is not None:
+                    self.settle(context.stream)
+        except BaseException:
+            for context in resting:
+                context.home.append(context)
+            raise
+        self.contexts.clear()
 
     def require_own_process(self) -> None:
         """Raise BackendError in a process that was forked: CUDA does not work there."""
