@@ -60,7 +60,7 @@ class World:
         return sorted(re.sub("[0-9a-f]{64}", "KEY", path.name) for path in self.folder.iterdir())
 
     def entry(self) -> Path:
-        (path,) = self.folder.glob("*.engine")
+        (path,) = self.folder.glob("*.trtnn-engine")
         return path
 
 
@@ -90,7 +90,7 @@ def test_a_hit_makes_a_runtime_and_no_builder(world: World, version: str) -> Non
     assert torch.equal(first(x), x * 2) and torch.equal(second(x), x * 2)
     assert second.engine.plan == first.engine.plan
     assert second.engine.timing_digest == first.engine.timing_digest
-    assert world.files() == ["KEY.engine", TIMINGS[version], f"{TIMINGS[version]}.lock"]
+    assert world.files() == ["KEY.trtnn-engine", TIMINGS[version], f"{TIMINGS[version]}.lock"]
     assert world.folder.stat().st_mode & 0o777 == 0o700
 
 
@@ -136,7 +136,7 @@ def test_by_default_the_folder_is_the_users(world: World) -> None:
     default = Path(os.environ["TRTNN_CACHE_DIR"])
     world.compile(cache=None)
     assert world.compile(cache=None)[1] == FOUND
-    assert len(list(default.glob("*.engine"))) == 1
+    assert len(list(default.glob("*.trtnn-engine"))) == 1
 
 
 def test_the_reference_touches_no_folder(tmp_path: Path) -> None:
@@ -222,13 +222,13 @@ def test_a_build_without_that_file(options: BuildOptions, world: World) -> None:
         first = world.compile(cache=False)[0].engine.timing_cache
         options = BuildOptions(timing_cache=first)
     world.compile(options=options)
-    assert world.files() == ["KEY.engine"]
+    assert world.files() == ["KEY.trtnn-engine"]
 
 
 @pytest.mark.parametrize("version", ["10", "11"], indirect=True)
 def test_timings_that_can_be_edited_stay_apart(world: World) -> None:
     world.compile(options=BuildOptions(editable_timing_cache=True))
-    assert world.files() == ["KEY.engine"]
+    assert world.files() == ["KEY.trtnn-engine"]
 
 
 def test_timings_that_tensorrt_refuses_are_made_anew(world: World, version: str) -> None:
@@ -261,7 +261,7 @@ def test_a_damaged_file_costs_a_build_and_a_warning(world: World) -> None:
 
 def test_a_plan_that_tensorrt_refuses_is_built_anew(world: World) -> None:
     world.compile()
-    (key,) = (path.stem for path in world.folder.glob("*.engine"))
+    (key,) = (path.stem for path in world.folder.glob("*.trtnn-engine"))
     Cache(world.folder).write(key, b"no plan of this TensorRT", Summary())
     with pytest.warns(UserWarning, match="built anew: TensorRT could not deserialize the plan"):
         model, made = world.compile()
@@ -325,7 +325,7 @@ def test_a_real_plan_that_is_altered_is_built_anew(tmp_path: Path) -> None:
         )
 
     compiled()
-    (path,) = tmp_path.glob("*.engine")
+    (path,) = tmp_path.glob("*.trtnn-engine")
     x = torch.randn(2, 3, device="cuda")
     altered = bytearray(path.read_bytes())
     altered[-100] ^= 1

@@ -43,19 +43,19 @@ def test_a_plan_comes_back_as_it_was(stored: Cache) -> None:
 
 
 def test_an_altered_byte_is_found_wherever_it_is(stored: Cache) -> None:
-    path = stored.folder / f"{KEY}.engine"
+    path = stored.folder / f"{KEY}.trtnn-engine"
     whole = path.read_bytes()
     for place in range(len(whole)):
         changed = bytearray(whole)
         changed[place] ^= 0x20
         path.write_bytes(changed)
-        with pytest.raises(LoadError, match=r"a1b2\.engine: "):
+        with pytest.raises(LoadError, match=r"a1b2\.trtnn-engine: "):
             stored.read(KEY)
 
 
 @pytest.mark.parametrize("more", [b"\0", b"more"])
 def test_a_file_of_another_length_is_found(more: bytes, stored: Cache) -> None:
-    path = stored.folder / f"{KEY}.engine"
+    path = stored.folder / f"{KEY}.trtnn-engine"
     whole = path.read_bytes()
     for content in (*(whole[:length] for length in range(len(whole))), whole + more):
         path.write_bytes(content)
@@ -64,16 +64,16 @@ def test_a_file_of_another_length_is_found(more: bytes, stored: Cache) -> None:
 
 
 def test_a_file_of_another_key_is_found(stored: Cache) -> None:
-    (stored.folder / f"{KEY}.engine").rename(stored.folder / "other.engine")
-    with pytest.warns(UserWarning, match="built anew: .*other.engine: holds the plan of another"):
+    (stored.folder / f"{KEY}.trtnn-engine").rename(stored.folder / "other.trtnn-engine")
+    with pytest.warns(UserWarning, match="built anew: .*other.trtnn-engine: holds the plan of another"):
         assert obtain(stored, "other", b"new") == (b"new", True)
     assert obtain(stored, "other") == (b"new", False)
 
 
 @pytest.mark.parametrize("content", [b"", b"foreign", PLAN])
 def test_a_damaged_file_is_built_anew_with_one_warning(content: bytes, stored: Cache) -> None:
-    (stored.folder / f"{KEY}.engine").write_bytes(content)
-    with pytest.warns(UserWarning, match=r"engine cache: built anew: .*a1b2\.engine") as said:
+    (stored.folder / f"{KEY}.trtnn-engine").write_bytes(content)
+    with pytest.warns(UserWarning, match=r"engine cache: built anew: .*a1b2\.trtnn-engine") as said:
         assert obtain(stored, plan=b"new") == (b"new", True)
     assert len(said) == 1
     assert obtain(stored) == (b"new", False)
@@ -119,12 +119,12 @@ def test_the_plans_used_least_recently_go(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     for number, key in enumerate("abcd"):
         cache.write(key, PLAN, ABOUT)
-        os.utime(tmp_path / f"{key}.engine", (number, number))
+        os.utime(tmp_path / f"{key}.trtnn-engine", (number, number))
     size = cache.entries()[0].size
     assert obtain(cache, "a") == (PLAN, False)  # now the one used last
     assert [entry.key for entry in cache.entries()] == ["a", "d", "c", "b"]
     small = Cache(tmp_path, limit=3 * size)
-    with open(tmp_path / "b.engine", "rb") as reader:
+    with open(tmp_path / "b.trtnn-engine", "rb") as reader:
         assert obtain(small, "e") == (PLAN, True)
         assert reader.read().endswith(PLAN)  # who reads is not disturbed
     assert [entry.key for entry in cache.entries()] == ["e", "a", "d"]
@@ -138,11 +138,11 @@ def test_the_plan_just_written_stays_whatever_the_limit(tmp_path: Path) -> None:
 
 
 def test_what_is_listed_and_cleared(stored: Cache) -> None:
-    size = len((stored.folder / f"{KEY}.engine").read_bytes())
-    (stored.folder / "broken.engine").write_bytes(b"?")
+    size = len((stored.folder / f"{KEY}.trtnn-engine").read_bytes())
+    (stored.folder / "broken.trtnn-engine").write_bytes(b"?")
     (stored.folder / "timing-8.6.0-A-132.cache").write_bytes(b"")
     (stored.folder / "foreign").write_bytes(b"")
-    os.utime(stored.folder / "broken.engine", (0, 0))
+    os.utime(stored.folder / "broken.trtnn-engine", (0, 0))
     found = [(entry.key, entry.size, entry.summary) for entry in stored.entries()]
     assert found == [(KEY, size, ABOUT), ("broken", 1, None)]
     assert stored.clear(older_than=3600) == (1, 1)

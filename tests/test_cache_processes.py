@@ -133,7 +133,7 @@ def test_of_32_processes_one_builds(tmp_path: Path) -> None:
     assert sorted(said) == [["builds", "done"], *[["done"]] * (COUNT - 1)]
     assert all(process.returncode == 0 for process in processes)
     assert (tmp_path / "builds").read_text() == f"{KEY}\n"
-    assert files(tmp_path) == [f"{KEY}.engine", "builds"]
+    assert files(tmp_path) == [f"{KEY}.trtnn-engine", "builds"]
 
 
 def test_other_keys_are_built_meanwhile(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_other_keys_are_built_meanwhile(tmp_path: Path) -> None:
     for process in (second, first):
         process.communicate("\n", timeout=60)
         assert process.returncode == 0
-    assert files(tmp_path) == ["builds", "one.engine", "two.engine"]
+    assert files(tmp_path) == ["builds", "one.trtnn-engine", "two.trtnn-engine"]
 
 
 def test_a_process_killed_while_it_builds_lets_the_next_one_build(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_process_killed_while_it_builds_lets_the_next_one_build(tmp_path: Path
     assert next_line(second) == "builds"
     second.communicate("\n", timeout=60)
     assert second.returncode == 0
-    assert files(tmp_path) == [f"{KEY}.engine", "builds"]
+    assert files(tmp_path) == [f"{KEY}.trtnn-engine", "builds"]
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def test_a_process_killed_while_it_writes_leaves_nothing_wrong(
     cache.write("beside", other, Summary())
     if present == "damaged":
         cache.write(KEY, b"n" * 200_000, Summary())
-        os.truncate(tmp_path / f"{KEY}.engine", 1000)
+        os.truncate(tmp_path / f"{KEY}.trtnn-engine", 1000)
     where = point if point.startswith("byte") else str(1 + (steps - 1) * int(point[5:-3]) // 10)
     writer = start(WRITE, tmp_path, KEY, where, "n")
     writer.communicate(timeout=60)
@@ -211,12 +211,12 @@ def test_a_process_killed_while_it_writes_leaves_nothing_wrong(
     assert cache.obtain(KEY, lambda entry: entry.plan, fail) == result
     assert cache.obtain("beside", lambda entry: entry.plan, fail) == other
     cache.obtain("later", lambda entry: None, lambda: (None, plan, Summary()))
-    assert [name for name in files(tmp_path) if name.endswith(".lock")] == []
+    assert [name for name in files(tmp_path) if name.endswith(".trtnn-lock")] == []
 
 
 def is_damaged(cache: Cache) -> bool:
     """Say whether the file that the test cut short is still there."""
-    path = cache.folder / f"{KEY}.engine"
+    path = cache.folder / f"{KEY}.trtnn-engine"
     return path.exists() and path.stat().st_size == 1000
 
 
@@ -311,8 +311,8 @@ def test_who_reads_a_file_sees_it_whole_while_it_is_replaced(tmp_path: Path) -> 
 def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     old, new = tmp_path / ".trtnn-1.partial", tmp_path / ".trtnn-2.partial"
-    for path in (old, new, tmp_path / "dead.lock", tmp_path / "timing-x.cache.lock"):
+    for path in (old, new, tmp_path / "dead.trtnn-lock", tmp_path / "timing-x.cache.lock"):
         path.write_bytes(b"")
     os.utime(old, (0, 0))
     cache.obtain(KEY, lambda entry: entry.plan, lambda: (PLAN, PLAN, Summary()))
-    assert files(tmp_path) == [new.name, f"{KEY}.engine", "timing-x.cache.lock"]
+    assert files(tmp_path) == [new.name, f"{KEY}.trtnn-engine", "timing-x.cache.lock"]

@@ -34,9 +34,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
     about = Summary("ResNet[0]", "x (batch, 3) float32", "NVIDIA A", "8.6.0")
     for key, used in (("0123456789abcdef", 2e9), ("fedcba9876543210", 1e9)):
         made.write(key, PLAN, about)
-        os.utime(made.folder / f"{key}.engine", (used, used))
-    (made.folder / "broken.engine").write_bytes(b"?" * 2048)
-    os.utime(made.folder / "broken.engine", (1.5e9, 1.5e9))
+        os.utime(made.folder / f"{key}.trtnn-engine", (used, used))
+    (made.folder / "broken.trtnn-engine").write_bytes(b"?" * 2048)
+    os.utime(made.folder / "broken.trtnn-engine", (1.5e9, 1.5e9))
     monkeypatch.setenv("TRTNN_CACHE_DIR", str(made.folder))
     return made
 
@@ -70,12 +70,12 @@ def test_old_engines_are_cleared_then_all(cache: Cache) -> None:
 
 
 def test_the_age_is_days(cache: Cache) -> None:
-    path = cache.folder / "fedcba9876543210.engine"
+    path = cache.folder / "fedcba9876543210.trtnn-engine"
     for age, count in ((1.9, "1 engine"), (2.1, "2 engines")):
         used = time.time() - age * DAY
         os.utime(path, (used, used))
-        (cache.folder / "broken.engine").write_bytes(b"?")
-        os.utime(cache.folder / "broken.engine", (0, 0))
+        (cache.folder / "broken.trtnn-engine").write_bytes(b"?")
+        os.utime(cache.folder / "broken.trtnn-engine", (0, 0))
         assert f"removed {count}, " in run("cache", "clear", "--older-than", "2")[1]
 
 

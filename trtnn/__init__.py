@@ -69,6 +69,11 @@ _HOMES = {
 __all__ = ["__version__", "functional", "options", *_HOMES]
 
 
+def __dir__() -> list[str]:
+    """List what is imported lazily too."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Import lazily, so that a saved engine runs without torch."""
     if name in _HOMES:

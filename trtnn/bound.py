@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
 from trtnn.contexts import immortal
-from trtnn.errors import InputError
+from trtnn.errors import InputError, UnsupportedError
 from trtnn.launching import capture, enqueue, place
 from trtnn.prepared import Prepared
 from trtnn.streams import refuse_capture
@@ -41,6 +41,22 @@ class BoundCall:
     if TYPE_CHECKING:
 
         def __call__(self) -> Any: ...
+
+    def __deepcopy__(self, memo: Any) -> NoReturn:
+        raise _not_copied()
+
+    def __copy__(self) -> NoReturn:
+        raise _not_copied()
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise _not_copied()
+
+
+def _not_copied() -> UnsupportedError:
+    return UnsupportedError(
+        "a bound call cannot be copied or pickled: it holds an execution context and memory",
+        hint="bind once more: model.bind(...)",
+    )
 
 
 class Held:

@@ -30,7 +30,9 @@ FOLDER, LIMIT = "TRTNN_CACHE_DIR", "TRTNN_CACHE_BYTES"
 
 DEFAULT_LIMIT = 10 * 2**30  # bytes
 ABANDONED = 3600  # seconds after which nobody writes to a partial file any more
-SUFFIX, LOCK = ".engine", ".lock"
+# Suffixes that nobody else gives: a folder may hold files of others, which are not to be touched.
+SUFFIX, LOCK = ".trtnn-engine", ".trtnn-lock"
+_TIMINGS = re.compile(rf"{TIMINGS}\d+(?:\.\d+)+-.+-\d+\.cache")
 _HEAD = re.compile(rb"trtnn engine, format 1, sha256 ([0-9a-f]{64})\n")
 _log = logging.getLogger("trtnn.cache")
 T = TypeVar("T")
@@ -174,7 +176,8 @@ class Cache:
             entry.path.unlink(missing_ok=True)
         if older_than is None:
             for path in self.folder.glob(f"{TIMINGS}*.cache"):
-                path.unlink(missing_ok=True)
+                if _TIMINGS.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
         self._tidy()
         return len(gone), sum(entry.size for entry in gone)
 
@@ -223,8 +226,7 @@ class Cache:
     def _tidy(self) -> None:
         """Remove what processes that were killed left behind."""
         for path in self.folder.glob(f"*{LOCK}"):
-            if not path.name.startswith(TIMINGS):
-                remove_unlocked(path)
+            remove_unlocked(path)
         for path in self.folder.glob(PARTIAL):
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > ABANDONED:

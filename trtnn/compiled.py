@@ -69,6 +69,7 @@ class CompiledModule:
         self._describe = describe
         self._caller = Caller(graph, signature, parameters, runner)
         self.__call__ = self._caller.make()  # type: ignore[method-assign]
+        self.__signature__ = signature_of(parameters)  # what inspect.signature(model) shows
 
     if TYPE_CHECKING:
 
@@ -116,7 +117,7 @@ class CompiledModule:
                 "save: the plan was built with strip_plan=True, without weights",
                 hint="compile without strip_plan; model.plan gives the plan as it is",
             )
-        saved.write(path, self._describe(), self.engine.plan)
+        saved.write(path, {**self._describe(), "execution": self.execution}, self.engine.plan)
 
     @property
     def plan(self) -> bytes:
@@ -155,7 +156,7 @@ class CompiledModule:
             InputError: There is no such device, or it is of another kind.
             BuildError: TensorRT refuses the plan there.
         """
-        place = _device(device)
+        place = find_device("to", device)
         runner = self._runner
         if place == runner.device:
             return self
@@ -238,7 +239,7 @@ class CompiledModule:
         """
         if execution not in EXECUTIONS:
             raise OptionError(
-                f"with_execution: expected one of {', '.join(EXECUTIONS)}, got {execution!r}"
+                f"execution: expected one of {', '.join(EXECUTIONS)}, got {execution!r}"
             )
         return self._view(self._runner.view(execution=execution))
 
@@ -269,18 +270,44 @@ def _not_copied(what: str) -> UnsupportedError:
     )
 
 
-def _device(device: Any) -> torch.device:
+def signature_of(parameters: inspect.Signature) -> inspect.Signature:
+    """Return the signature of a call: that of ``forward``, and ``out`` where it has none."""
+    found = list(parameters.parameters.values())
+    if "out" in parameters.parameters:
+        return parameters
+    out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
+    last = found[-1:] if found and found[-1].kind is inspect.Parameter.VAR_KEYWORD else []
+    return inspect.Signature([*found[: len(found) - len(last)], out, *last])
+
+
+def find_device(what: str, device: Any) -> torch.device:
+    """Return a device that is there, the current one where ``"cuda"`` has no number.
+
+    Raises:
+        InputError: It is none; the error begins with ``what``.
+    """
     try:
         place = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise InputError(f"to: expected a device, got {device!r}: {error}") from None
+        text = str(error).splitlines()[0]
+        raise InputError(f"{what}: expected a device, got {device!r}: {text}") from None
     if place.type != "cuda":
         return place
     count = torch.cuda.device_count()
     index = place.index if place.index is not None else torch.cuda.current_device() if count else 0
     if index >= count:
-        raise InputError(f"to: there is no {place}; PyTorch sees {count} CUDA devices")
+        raise InputError(f"{what}: there is no {place}; PyTorch sees {count} CUDA devices")
     return torch.device("cuda", index)
+
+
+def require_running(execution: Any, max_contexts: Any, memory: Any) -> None:
+    """Raise OptionError unless these say how calls run, how many at once, and on which memory."""
+    choices = (("execution", execution, EXECUTIONS), ("memory", memory, ("own", "shared")))
+    for name, value, allowed in choices:
+        if value not in allowed:
+            raise OptionError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+    if type(max_contexts) is not int or max_contexts < 1:
+        raise OptionError(f"max_contexts: expected an int of 1 or more, got {max_contexts!r}")
 
 
 def _require_same_kind(here: torch.device, there: torch.device) -> None:

@@ -18,7 +18,7 @@ from trtnn.assumptions import verify
 from trtnn.cache import Cache, open_cache
 from trtnn.cache import check as check_cache
 from trtnn.cached_engine import find_or_build
-from trtnn.compiled import EXECUTIONS, CompiledModule
+from trtnn.compiled import CompiledModule, find_device, require_running
 from trtnn.description import describe
 from trtnn.engine import Engine, build
 from trtnn.errors import AbsentError, OptionError
@@ -126,12 +126,11 @@ def compile(
     _choose("backend", backend, ("auto", "tensorrt", "reference"))
     _choose("checks", checks, ("always", "first"))
     _choose("progress", progress, (None, True, False))
-    _choose("execution", execution, EXECUTIONS)
-    _choose("memory", memory, ("own", "shared"))
-    if type(max_contexts) is not int or max_contexts < 1:
-        raise OptionError(f"max_contexts: expected an int of 1 or more, got {max_contexts!r}")
+    require_running(execution, max_contexts, memory)
     check_cache(cache)
     options = options if options is not None else BuildOptions()
+    if not isinstance(options, BuildOptions):
+        raise OptionError(f"options: expected a trtnn.options.BuildOptions, got {options!r}")
     library = _library(backend, options)
     if library is not None:
         library.check_options(options)
@@ -249,11 +248,7 @@ def _device(module: Any, device: Any, library: TensorRT | None) -> torch.device:
         tensors = list(module.parameters()) if isinstance(module, torch.nn.Module) else []
         own = tensors[0].device if tensors else torch.device("cpu")
         device = "cuda" if library is not None and own.type != "cuda" else own
-    place = torch.device(device)
-    if place.type == "cuda" and place.index is None:
-        index = torch.cuda.current_device() if torch.cuda.is_available() else 0
-        return torch.device("cuda", index)
-    return place
+    return find_device("device", device)
 
 
 def optimize(graph: Graph, library: TensorRT) -> Graph:

@@ -6,7 +6,6 @@ import inspect
 import os
 import re
 import threading
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,12 +13,13 @@ from typing import Any
 import torch
 
 from trtnn.bound import BoundCall
-from trtnn.compiled import CompiledModule
+from trtnn.compiled import CompiledModule, signature_of
 from trtnn.dims import Dim
 from trtnn.errors import InputError, RecompileWarning
 from trtnn.op import Spec
 from trtnn.signature import Signature, constant_key, from_arguments, short, spread
 from trtnn.solutions import bind_dims
+from trtnn.source import warn_user
 
 MAX_ENGINES = 8
 MAX_KNOWN = 1024  # combinations of shapes that find their model at once
@@ -27,6 +27,9 @@ MAX_KNOWN = 1024  # combinations of shapes that find their model at once
 
 class LazyModule(CompiledModule):
     """A compiled model whose first call decides the engine.
+
+    ``engine``, ``graph`` and the specs are those of the last call; what acts on one engine, such as
+    ``save``, is an error where there are several.
 
     Args:
         build: Compiles for a signature.
@@ -48,6 +51,8 @@ class LazyModule(CompiledModule):
         # What tells two calls of plain tensors apart costs a microsecond, a signature fifty.
         self._known: dict[Any, CompiledModule] = {}
         self._last: CompiledModule | None = None
+        self._state: dict[str, Any] | None = None  # of the last refit
+        self.__signature__ = signature_of(parameters)
         self._built = 0
         self._building = threading.Lock()
 
@@ -70,9 +75,16 @@ class LazyModule(CompiledModule):
         self._only("save").save(path)
 
     def refit(self, state_dict: Mapping[str, torch.Tensor]) -> None:
-        """Give every engine that was compiled new weights; one compiled later has the module's."""
-        for model in self._compiled("refit"):
-            model.refit(state_dict)
+        """Give every engine new weights, those that later calls compile included."""
+        with self._building:
+            for model in self._compiled("refit"):
+                model.refit(state_dict)
+            self._state = {key: _kept(value) for key, value in state_dict.items()}
+
+    @property
+    def plan(self) -> bytes:
+        """The plan of the one engine that was compiled, as ``CompiledModule`` has it."""
+        return self._only("plan").plan
 
     def with_execution(self, execution: str) -> CompiledModule:
         """Return a view of the one engine that was compiled, as ``CompiledModule`` does."""
@@ -138,6 +150,8 @@ class LazyModule(CompiledModule):
                 if self._dynamic and seen
                 else self._announced(signature, seen)
             )
+            if self._state is not None:
+                model.refit(self._state)
             self._built += 1
             self._models[key] = model
             self._seen[kind] = [*seen, signature]
@@ -152,11 +166,10 @@ class LazyModule(CompiledModule):
                 if seen
                 else 'inputs=[trtnn.Input((trtnn.Dim("batch", min, opt, max), ...))]'
             )
-            warnings.warn(
+            warn_user(
                 f"another engine is compiled, for {_text(signature)}; for one engine, declare "
                 f"what changes: {proposal}, or give compile dynamic=True",
                 RecompileWarning,
-                stacklevel=6,
             )
         return signature
 
@@ -176,6 +189,11 @@ class LazyModule(CompiledModule):
 
     def __repr__(self) -> str:
         return f"CompiledModule(lazy, {self._built} compiled)"
+
+
+def _kept(value: Any) -> Any:
+    """Return a copy that later changes of a module do not reach."""
+    return value.detach().clone() if isinstance(value, torch.Tensor) else value
 
 
 def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

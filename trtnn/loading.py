@@ -11,10 +11,10 @@ import torch
 
 from trtnn._trt import TensorRT
 from trtnn.allocating import AllocatingRunner
-from trtnn.compiled import CompiledModule
+from trtnn.compiled import CompiledModule, find_device, require_running
 from trtnn.description import gpu_of, restore
 from trtnn.engine import Engine
-from trtnn.errors import AbsentError
+from trtnn.errors import AbsentError, OptionError
 from trtnn.fit import require_fit, require_host_code_allowed, require_tensors
 from trtnn.ops.masks import depends_on_data
 from trtnn.runner import Runner
@@ -47,6 +47,7 @@ def load(
         log_level: Messages of TensorRT below this level of ``logging`` are dropped.
 
     Raises:
+        OptionError: ``execution``, ``max_contexts``, ``memory`` or ``log_level`` is none.
         LoadError: The file is damaged or no saved model; or was made for another GPU, TensorRT or
             platform; or holds code for the host, which was not allowed.
         AbsentError: TensorRT is not installed, or there is no GPU.
@@ -57,6 +58,9 @@ def load(
     Traceback (most recent call last):
     FileNotFoundError: [Errno 2] No such file or directory: 'net.trtnn'
     """
+    require_running("sync" if execution is None else execution, max_contexts, memory)
+    if type(log_level) is not int:
+        raise OptionError(f"log_level: expected a level of logging, an int, got {log_level!r}")
     saved = read(path)
     manifest = saved.manifest
     library = TensorRT(log_level=log_level)
@@ -64,7 +68,8 @@ def load(
     require_fit(manifest, str(path), version=library.target.version, gpu=gpu_of(place))
     require_host_code_allowed(manifest, str(path), allowed=allow_host_code)
     model = restore(manifest)
-    manifest["execution"] = execution or manifest["execution"]
+    if execution is not None:
+        manifest["execution"] = execution
     current = torch.cuda.device(place) if place.type == "cuda" else contextlib.nullcontext()
     with current:
         engine = Engine(saved.plan, library, host_code=allow_host_code)
@@ -87,9 +92,6 @@ def load(
 
 
 def _device(device: Any) -> torch.device:
-    place = torch.device("cuda" if device is None else device)
-    if place.type != "cuda":
-        return place
-    if not torch.cuda.is_available():
+    if device is None and not torch.cuda.is_available():
         raise AbsentError("PyTorch sees no CUDA device")
-    return torch.device("cuda", torch.cuda.current_device()) if place.index is None else place
+    return find_device("device", "cuda" if device is None else device)

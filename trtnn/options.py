@@ -78,8 +78,16 @@ def _is_features(value: Any) -> bool:
         return False
 
 
+def _paths(value: Any) -> Any:
+    """Return paths as texts; what is no list of paths as it is."""
+    try:
+        return tuple(map(os.fspath, value))
+    except TypeError:
+        return value
+
+
 def _is_timings(value: Any) -> bool:
-    return value is False or isinstance(value, (bytes, str, os.PathLike))
+    return value is False or (isinstance(value, (bytes, str, os.PathLike)) and value != "")
 
 
 def _timings(value: Any) -> Any:
@@ -96,7 +104,11 @@ _NAME = Values(
 )
 _TEXT = Values("a str", lambda value: isinstance(value, str), _same)
 _SOURCES = Values("a list of names", _is_names, _set)
-_PATHS = Values("a list of paths", _is_names, tuple)
+_PATHS = Values(
+    "a list of paths",
+    lambda value: not isinstance(value, (str, os.PathLike)) and _is_names(_paths(value)),
+    lambda value: _paths(value),
+)
 _FEATURES = Values("a dict of names to True or False", _is_features, _pairs)
 _REFIT = Values(
     "'refit', 'identical' or 'individual'",

@@ -59,11 +59,13 @@ class Reference:
                 hint="call the model itself",
             )
         kept = tuple(arguments)
+        self._split(kept)
         for value, tensor in zip(self.graph.inputs, kept, strict=False):
-            if isinstance(tensor, torch.Tensor) and not tensor.is_contiguous():
+            form = self.graph.formats.get(value.name, "contiguous_format")
+            if not tensor.is_contiguous(memory_format=getattr(torch, form)):
                 raise InputError(
-                    f"{value.name}: bind reads it in place: expected a contiguous tensor, got "
-                    f"strides {tensor.stride()}",
+                    f"{value.name}: bind reads it in place: expected torch.{form}, got strides "
+                    f"{tensor.stride()}",
                     hint="bind a tensor that is so, and copy new values into it",
                 )
         outputs, call = self(kept, into)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import threading
-import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -22,7 +21,7 @@ from trtnn.graphs import Captured
 from trtnn.launching import LAUNCHES
 from trtnn.prepared import Prepared, make_room
 from trtnn.signature import require_dense
-from trtnn.source import find_user_line
+from trtnn.source import warn_user
 from trtnn.streams import Streams
 
 ALIGNMENT = 255  # TensorRT asks for addresses that are multiples of 256 bytes
@@ -377,11 +376,7 @@ def _say_copied(why: str, prepared: Prepared) -> None:
             f"{why} and is copied on every such call; "
             "give a contiguous tensor that is not a slice of another"
         )
-        line = find_user_line()
-        if line is None:
-            warnings.warn(text, CopyWarning, stacklevel=2)
-        else:
-            warnings.warn_explicit(text, CopyWarning, line.file, line.line)
+        warn_user(text, CopyWarning)
 
 
 def check_tensor(name: str, spec: Any, tensor: Any, device: torch.device) -> None:

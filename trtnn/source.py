@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+import warnings
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 
@@ -50,6 +51,15 @@ def find_user_line() -> SourceLine | None:
             return SourceLine(code.co_filename, frame.f_lineno, code.co_name)
         frame = frame.f_back
     return None
+
+
+def warn_user(text: str, category: type[Warning]) -> None:
+    """Warn at the user's line."""
+    line = find_user_line()
+    if line is None:
+        warnings.warn(text, category, stacklevel=2)
+    else:
+        warnings.warn_explicit(text, category, line.file, line.line)
 
 
 def find_error_line(traceback: TracebackType | None) -> SourceLine | None:
