@@ -65,7 +65,9 @@ def test_a_file_of_another_length_is_found(more: bytes, stored: Cache) -> None:
 
 def test_a_file_of_another_key_is_found(stored: Cache) -> None:
     (stored.folder / f"{KEY}.trtnn-engine").rename(stored.folder / "other.trtnn-engine")
-    with pytest.warns(UserWarning, match="built anew: .*other.trtnn-engine: holds the plan of another"):
+    with pytest.warns(
+        UserWarning, match="built anew: .*other.trtnn-engine: holds the plan of another"
+    ):
         assert obtain(stored, "other", b"new") == (b"new", True)
     assert obtain(stored, "other") == (b"new", False)
 

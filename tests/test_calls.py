@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
-import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -18,7 +17,6 @@ from tests import double
 from tests.on_double import on_double
 from trtnn import graphs, hot
 from trtnn.errors import InputError, OptionError, StreamError, UnsupportedError
-from trtnn.graphs import Captured
 
 VERSIONS = ("8.6", "10", "11")
 EXECUTIONS = ("sync", "async", "graph")
@@ -164,7 +162,7 @@ def test_a_hot_call_runs_one_python_function_and_asks_for_nothing() -> None:
     context.execute = lambda addresses: True
     for call, names in (
         (lambda: model(x, y), ["call"]),
-        (lambda: model(x, y, out=out), ["call"]),
+        (lambda: model(x, y, out=out), ["call", *["increment_version"] * 2]),
         (bound, ["call"]),
     ):
         call()
@@ -330,35 +328,37 @@ def test_wrong_settings(how: dict[str, Any], text: str) -> None:
         trtnn.compile(forward, inputs=INPUTS, backend="reference", **how)
 
 
-def test_an_interrupt_while_a_refit_waits_leaves_everything_as_it_was() -> None:
-    model = make("8.6", max_contexts=1)
+@pytest.mark.parametrize("version", ["8.6", "reference"])
+def test_a_gradient_that_needs_what_an_output_overwrites_is_an_error(version: str) -> None:
+    model = make(version)
+    x, y = pair(4)
+    out = model(x, y)
+    for _ in range(2):  # cold, and hot
+        model(x, y, out=out)
+        weight = torch.ones(4, 3, requires_grad=True)
+        loss = (out[0] * weight).sum()
+        model(x, y, out=out)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()
+
+
+def test_a_tensor_without_memory_is_named() -> None:
+    model = make("8.6")
     x, y = pair(4)
     model(x, y)
-    pool = model._runner.pool
-    (context,) = pool.contexts
-    context.home.remove(context)  # as if a call used it
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    pool.returned.wait = interrupt
-    with pytest.raises(KeyboardInterrupt), pool.exclusive():
-        pass
-    del pool.returned.wait
-    pool.put(context)
-    torch.testing.assert_close(model(x, y)[0], x + y)
-    assert pool.contexts == [context] and not pool.closed and not pool.waiting
+    freed = torch.randn(4, 3)
+    freed.untyped_storage().resize_(0)
+    with pytest.raises(InputError, match="y: expected a tensor with memory of its own"):
+        model(x, freed)
+    with pytest.raises(InputError, match=r"out\[1\]: expected a tensor with memory of its own"):
+        model(x, y, out=(torch.empty(4, 3), freed))
 
 
-@pytest.mark.parametrize("execution", EXECUTIONS)
-def test_no_context_is_left_while_weights_change(execution: str) -> None:
-    model = make("8.6", execution)
-    x, y = pair(4)
-    bound = model.bind(x, y)
-    model(x, y)
-    bound()
-    pool = model._runner.pool
-    handles = [weakref.ref(c.handle) for c in pool.contexts]
-    handles += [weakref.ref(h.context.handle) for h in pool.holders if isinstance(h, Captured)]
-    with pool.exclusive():
-        assert [handle() for handle in handles] == [None] * len(handles)
+def test_the_reference_returns_memory_of_its_own() -> None:
+    inputs = [trtnn.Input((4, 3), name="x")]
+    model = trtnn.compile(lambda x: (x.t(), x[:2]), inputs=inputs, backend="reference")
+    x = torch.randn(4, 3, requires_grad=True)
+    for result, want in zip(model(x), (x.t(), x[:2]), strict=True):
+        torch.testing.assert_close(result, want.detach())
+        assert not result.requires_grad
+        assert result.untyped_storage().data_ptr() != x.untyped_storage().data_ptr()

@@ -23,8 +23,8 @@ class Allocations:
     An exception must not cross into C++: it is kept here, and raised after the call.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, device: torch.device, side: Any) -> None:
+        self.device, self.side = device, side
         self.memory: dict[str, torch.Tensor] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.error: BaseException | None = None
@@ -33,6 +33,8 @@ class Allocations:
         """Return the address of ``size`` bytes for an output; 0 where there are none."""
         try:
             self.memory[name] = torch.empty(size, dtype=torch.uint8, device=self.device)
+            if self.side is not None:  # after what used this memory before
+                self.side.wait_stream(torch.cuda.current_stream(self.device))
             return self.memory[name].data_ptr()
         except BaseException as error:  # raised again by ``take``
             self.error = error
@@ -118,7 +120,7 @@ class AllocatingRunner(Runner):
     def _allocations(self, context: Context) -> Allocations:
         """Return what a context's outputs go to; made with the context's first call."""
         if context.allocations is None:
-            own = Allocations(self.device)
+            own = Allocations(self.device, self.side)
             library = self.engine.library
             allocator = library.output_allocator(own.allocate, own.notify)
             for name in self._counted():

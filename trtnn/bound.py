@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 
 from trtnn.contexts import immortal
-from trtnn.errors import InputError, UnsupportedError
+from trtnn.errors import BuildError, InputError, UnsupportedError
 from trtnn.launching import capture, enqueue, place
 from trtnn.prepared import Prepared
 from trtnn.streams import refuse_capture
@@ -24,9 +24,10 @@ class BoundCall:
     """A model's call on fixed memory: ``bound()`` reads the same inputs, writes the same outputs.
 
     Write new values into the inputs, call, and read the outputs: they are the same tensors each
-    time, and each call overwrites them. Only the stream is checked: a call waits for it as
-    ``model(x)`` does, and one that is being captured is refused. Calls from several threads run
-    one after another. A bound call has an execution context, and its scratch memory, of its own.
+    time, and each call overwrites them, which autograd does not see. Only the stream is checked: a
+    call waits for it as ``model(x)`` does, and one that is being captured is refused. Calls from
+    several threads run one after another. A bound call has an execution context, and its scratch
+    memory, of its own.
 
     Attributes:
         outputs: What every call returns.
@@ -67,37 +68,46 @@ class Held:
         make: Makes it: at first, and after each refit.
     """
 
-    __slots__ = ("__weakref__", "make", "memory", "pool", "ready", "stream")
+    __slots__ = ("__weakref__", "error", "make", "memory", "pool", "ready", "stream")
 
     def __init__(
         self, runner: Runner, memory: Sequence[torch.Tensor], make: Callable[[], Any]
     ) -> None:
         self.pool, self.memory, self.make = runner.pool, memory, make
         self.stream: int | None = None  # that may still be running it
+        self.error: BaseException | None = None  # why there is nothing to run
         self.ready: list[Any] = [make()]
         self.pool.holders.add(self)
 
     def take(self) -> Any:
         """Wait for another thread's call, or a refit, to end."""
         self.pool.require_own_process()
-        with self.pool.returned:
-            self.pool.waiting += 1
-            try:
-                while not self.ready:
-                    self.pool.returned.wait()
-                return self.ready.pop()
-            finally:
-                self.pool.waiting -= 1
+        found = self.pool.wait_for(self._found)
+        if found is self.error:
+            raise BuildError("a bound call could not be made anew: bind once more") from self.error
+        return found
+
+    def _found(self) -> Any:
+        return self.ready.pop() if self.ready else self.error
 
     def release(self) -> None:
         """Give up what runs, once it has ended."""
-        self.take()
-        self._settle()
+        if self.error is None:
+            self._settle()
+            self.take()
+            self._settle()  # what ran meanwhile
 
     def renew(self) -> None:
-        """Make it anew."""
-        self.ready.append(self.make())
-        self.pool.wake()
+        """Make it anew; what goes wrong is raised by the next call."""
+        try:
+            made, self.error = self.make(), None
+        except BaseException as error:
+            self.error = error
+        else:
+            if not self.ready:
+                self.ready.append(made)
+        with self.pool.returned:
+            self.pool.returned.notify_all()
 
     def abandon(self) -> None:
         """Leave it to the parent process."""

@@ -94,8 +94,8 @@ def compile(
         options: What TensorRT's builder is told.
         cache: The folder where plans are kept, so that what was built once is only loaded: by
             default ``$TRTNN_CACHE_DIR``, else ``$XDG_CACHE_HOME/trtnn``, else ``~/.cache/trtnn``.
-            It is private to the user and holds at most ``$TRTNN_CACHE_BYTES`` (10 GiB), those used
-            last. ``False``: none. Of processes that compile the same at once one builds.
+            Only the user can write to it; it holds at most ``$TRTNN_CACHE_BYTES`` (10 GiB), those
+            used last. ``False``: none. Of processes that compile the same at once one builds.
         progress: Whether to show on stderr how far a build is; None: where stderr is a terminal.
             With ``rich`` installed as bars, else in one line. Ctrl-C ends a build at its next
             step; on TensorRT 8.6, which tells of no steps, when the running build is over.

@@ -10,13 +10,14 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from trtnn.arena import Arena
 from trtnn.engine import Engine
 from trtnn.errors import BackendError, InputError
 
 Shapes = tuple[tuple[int, ...], ...]
+Found = TypeVar("Found")
 
 
 class Holder(Protocol):
@@ -92,10 +93,10 @@ class Pool:
         self.settle, self.arena = settle, arena
         self.contexts: list[Context] = []
         self.holders: weakref.WeakSet[Holder] = weakref.WeakSet()
-        self.waiting = 0
-        self.closed = False
+        self.waiting = self.lenders = self.scans = 0
+        self.owner: int | None = None  # the thread that keeps all others out
         self.process = os.getpid()
-        self.returned = threading.Condition()
+        self._renew_locks()
         _living.add(self)
         # Made at once, so that an engine that cannot run here says so when it is loaded.
         self._open()
@@ -133,6 +134,26 @@ class Pool:
         context.home = home
         return context
 
+    def _renew_locks(self) -> None:
+        lock = threading.Lock()
+        self.returned, self.scanned = threading.Condition(lock), threading.Condition(lock)
+
+    @contextmanager
+    def lending(self) -> Iterator[None]:
+        """Let a holder be made and listed: not while weights change, and before they do."""
+        self.require_own_process()
+        me = threading.get_ident()
+        with self.returned:
+            while self.owner not in (None, me):
+                self.returned.wait()
+            self.lenders += 1
+        try:
+            yield
+        finally:
+            with self.returned:
+                self.lenders -= 1
+                self.returned.notify_all()
+
     def lend(self, profile: int, shapes: Shapes, stream: int) -> Context:
         """Return a new context for a holder, beyond the limit; ``holders`` must know of it."""
         self.require_own_process()
@@ -157,6 +178,8 @@ class Pool:
             context.shapes = None
             context.profile = -1
             self.engine.library.select_profile(context.handle, profile, stream)
+            if on is None:
+                self.settle(stream)  # execute_v2 runs on a stream of its own
             context.profile = profile
         self._set_shapes(context, shapes)
 
@@ -167,12 +190,36 @@ class Pool:
             self.wake()
 
     def wake(self) -> None:
-        """Let waiting calls look for a context again."""
+        """Let all that wait look for a context, before the caller may take it again itself."""
         with self.returned:
+            all_looked = self.scans + self.waiting
             self.returned.notify_all()
+            while self.waiting and self.scans < all_looked:
+                self.scanned.wait()
+
+    def wait_for(self, find: Callable[[], Found | None]) -> Found:
+        """Return what ``find`` finds, as soon as it finds something; it is called in the lock."""
+        with self.returned:
+            self.waiting += 1
+            try:
+                while True:
+                    found = find()
+                    self._looked()
+                    if found is not None:
+                        return found
+                    self.returned.wait()
+            finally:
+                self.waiting -= 1
+                self._looked()
+
+    def _looked(self) -> None:
+        self.scans += 1
+        self.scanned.notify_all()
 
     def drop(self, context: Context) -> None:
-        """Forget a context that failed."""
+        """Forget a context that failed, once nothing runs on it."""
+        if context.stream is not None:
+            self.settle(context.stream)
         with self.returned:
             if context in self.contexts:
                 self.contexts.remove(context)
@@ -188,38 +235,39 @@ class Pool:
         self.require_own_process()
         released: list[Holder] = []
         with self.returned:
-            while self.closed:
+            while self.owner is not None:
                 self.returned.wait()
-            self.closed = True
-            self.waiting += 1
+            self.owner = threading.get_ident()
         try:
             self._empty()
             for holder in list(self.holders):
-                holder.release()
                 released.append(holder)
+                holder.release()
             yield
         finally:
-            with self.returned:
-                self.closed = False
-                self.waiting -= 1
-                try:
+            try:
+                for holder in released:
+                    holder.renew()
+                with self.returned:
                     if not self.contexts:
                         self._open()
-                finally:
+            finally:  # where the engine is lost, those that wait are to hear of it
+                with self.returned:
+                    self.owner = None
                     self.returned.notify_all()
-            for holder in released:
-                holder.renew()
 
     def _empty(self) -> None:
         """Wait until every context is back, and drop them all; none, if that is interrupted."""
         resting: list[Context] = []
+
+        def collect() -> bool | None:
+            for context in self.contexts:
+                if context not in resting and _removed(context.home, context):
+                    resting.append(context)
+            return True if len(resting) == len(self.contexts) and not self.lenders else None
+
         try:
-            with self.returned:
-                while busy := [c for c in self.contexts if c not in resting]:
-                    found = [c for c in busy if _removed(c.home, c)]
-                    resting += found
-                    if len(found) < len(busy):
-                        self.returned.wait()
+            self.wait_for(collect)
             for context in resting:
                 if context.stream is not None:
                     self.settle(context.stream)
@@ -242,8 +290,9 @@ class Pool:
         """Leave everything to the parent process: in a fork no call into CUDA may be made."""
         for context in self.contexts:
             context.home.clear()
-        self.returned = threading.Condition()  # another thread may have held it
-        self.waiting, self.closed = 0, False
+            context.stream = None
+        self._renew_locks()  # another thread may have held them
+        self.waiting, self.lenders, self.owner = 0, 0, None
         kept = [self.engine.handle, self.engine.runtime, *(c.handle for c in self.contexts)]
         for holder in list(self.holders):
             holder.abandon()
@@ -260,16 +309,7 @@ class Pool:
 
     def _any(self, profile: int, on: int | None) -> Context:
         self.require_own_process()
-        with self.returned:
-            self.waiting += 1
-            try:
-                while True:
-                    context = None if self.closed else self._idle(profile, on)
-                    if context is not None:
-                        return context
-                    self.returned.wait()
-            finally:
-                self.waiting -= 1
+        return self.wait_for(lambda: self._idle(profile, on) if self.owner is None else None)
 
     def _idle(self, profile: int, on: int | None) -> Context | None:
         """Return a context out of some home, or a new one; None where all are in use."""

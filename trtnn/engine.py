@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,7 @@ class Engine:
         self.library = library if library is not None else TensorRT()
         self._plan: bytes | None = plan
         self._host_code = host_code
+        self._changing = threading.Lock()
         self._broken = ""
         self.runtime, self._handle = self.library.deserialize(plan, host_code=host_code)
         self.tensors = self.library.tensors(self._handle)
@@ -59,9 +61,10 @@ class Engine:
     @property
     def plan(self) -> bytes:
         """The plan with the weights of now; a stripped one, which has none, as it was built."""
-        if self._plan is None or self._broken:
-            self._plan = self.library.serialize(self.handle)
-        return self._plan
+        with self._changing:
+            if self._plan is None or self._broken:
+                self._plan = self.library.serialize(self.handle)
+            return self._plan
 
     def refit(self, weights: Mapping[str, Stored], needed: Iterable[str]) -> None:
         """Replace weights by name, while nothing runs on the engine.
@@ -74,14 +77,15 @@ class Engine:
         """
         contents = {name: stored.content for name, stored in weights.items()}
         refitter = self.library.refitter(self.handle, contents, needed)
-        if not refitter.refit_cuda_engine():
-            self._broken = (
-                "the engine is unusable: TensorRT could not refit it, and it may have old and new "
-                f"weights: {self.library.log.take()}"
-            )
-            raise BuildError(self._broken, hint="compile the module again", search=False)
-        if self.refittable is None or not self.refittable.stripped:
-            self._plan = None
+        with self._changing:  # nobody serializes a mix of old and new
+            if not refitter.refit_cuda_engine():
+                self._broken = (
+                    "the engine is unusable: TensorRT could not refit it, and it may have old and "
+                    f"new weights: {self.library.log.take()}"
+                )
+                raise BuildError(self._broken, hint="compile the module again", search=False)
+            if self.refittable is None or not self.refittable.stripped:
+                self._plan = None
 
     @staticmethod
     def deserialize(plan: bytes, library: TensorRT | None = None) -> Engine:

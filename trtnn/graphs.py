@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -64,6 +65,11 @@ class Captured:
                 result.copy_(own)
         return True
 
+    def __del__(self) -> None:
+        # Its memory may be reused from here on.
+        if getattr(self, "stream", None) is not None and not sys.is_finalizing():
+            self.streams.settle(self.stream)  # type: ignore[arg-type]
+
     def release(self) -> None:
         """Give context and graph up, once nobody replays it."""
         with self.lock:
@@ -78,7 +84,7 @@ class Captured:
         """Leave it to the parent process; another thread may have held the lock."""
         for thing in (self.replay, self.context):
             immortal(thing)
-        self.lock, self.replay = threading.Lock(), None
+        self.lock, self.replay, self.stream = threading.Lock(), None, None
 
 
 def record(

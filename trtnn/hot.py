@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from torch.autograd.graph import increment_version
 
 from trtnn.prepared import Prepared, make_room
 from trtnn.runner import ALIGNMENT, Runner
@@ -40,7 +41,7 @@ def call(*args, {out}**named):
     except (AttributeError, TypeError, ValueError):  # no tensor, or not so many
         return general(args, named, {given})
     {input_addresses}
-    if {elsewhere}({any_address}) & {low_bits}:
+    if {elsewhere}({any_address}) & {low_bits} or not ({every_address}):
         return general(args, named, {given})
     {memory}
     {wait}
@@ -66,7 +67,7 @@ FITS_INTO = """if out is None:
             fits = not (named or {nested}) and check({inputs})
         else:
             {take}
-            plain = not (named or {nested} or {nested_outputs})
+            plain = {right_kind} not (named or {nested} or {nested_outputs})
             fits = plain and check_into({inputs}, {results})"""
 ALLOCATE = "y{i} = allocate(shape{i}, strides{i}, dtype=dtype{i}, device=device)"
 INTO = """if out is None:
@@ -75,7 +76,9 @@ INTO = """if out is None:
     else:
         {addresses}
         if ({pointers}) not in apart:
-            return general(args, named, out)"""
+            return general(args, named, out)
+        for y in ({results},):
+            written(y)"""
 WAIT = {
     "sync": """number = current(index)
     if {condition}:
@@ -129,6 +132,9 @@ class Kind:
             "input_addresses": "; ".join(f"a{i} = {x}.data_ptr()" for i, x in enumerate(xs)),
             "addresses": "; ".join(f"b{i} = {y}.data_ptr()" for i, y in enumerate(ys)),
             "given": "out" if self.takes_out else "None",
+            "right_kind": ""
+            if self.result is None
+            else f"type(out) is {self.result.__name__} and ",
             "take": f"{', '.join(ys)}{comma} = out",
             "allocate": f"\n{' ' * (8 if self.takes_out else 4)}".join(allocate),
             "record": "\n    ".join(f"{x}.record_stream(known.stream)" for x in xs),
@@ -157,6 +163,7 @@ class Kind:
             out="out=None, " if out else "",
             outs=f"None if out is None else ({words['results']},)" if out else "None",
             fits=(FITS_INTO if out else FITS).format(**words),
+            every_address=" and ".join(f"a{i}" for i in range(self.inputs)),
             any_address=" | ".join(f"a{i}" for i in range(self.inputs)),
             low_bits=ALIGNMENT if self.cuda else 0,
             elsewhere="device_now() != index or " if self.elsewhere else "",
@@ -183,7 +190,7 @@ def _code(kind: Kind) -> Any:
 
 FIXED = (
     "state find general take drop fail pool current index wait capturing refuse_capture device_now "
-    "allocate device"
+    "allocate written device"
 ).split()
 ENTRY = "check check_into apart free stream known".split()
 
@@ -314,6 +321,7 @@ def make_hot(caller: Caller, runner: Runner, result: type | None, *, takes_out: 
         "refuse_capture": refuse_capture,
         "device_now": getattr(torch._C, "_cuda_getDevice", None),
         "allocate": torch.empty_strided,
+        "written": increment_version,
         "device": runner.device,
         **{f"dtype{i}": dtype for i, (_, dtype) in enumerate(runner.outputs)},
     }

@@ -11,7 +11,7 @@ import torch
 from trtnn.contexts import Context
 from trtnn.errors import BuildError, StreamError
 from trtnn.graphs import Captured
-from trtnn.prepared import Prepared
+from trtnn.prepared import Prepared, make_room
 from trtnn.streams import refuse_capture
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def run_on_stream(runner: Runner, prepared: Prepared, inputs: Tensors, results: 
         runner.pool.drop(context)
         raise
     runner.give_back(context, done=done)
-    for tensor in inputs:
+    for tensor in (*inputs, *results):  # an output may be the caller's
         runner.streams.keep(tensor, stream)
 
 
@@ -94,7 +94,8 @@ def replay(runner: Runner, prepared: Prepared, inputs: Tensors, results: Tensors
 def graph_of(runner: Runner, prepared: Prepared, inputs: Tensors) -> Captured | None:
     """Return the CUDA graph of a call's shapes; None where the engine cannot be captured."""
     key = (prepared.shapes, prepared.profile)
-    with runner.capturing:
+    runner.pool.require_own_process()
+    with runner.capturing, runner.pool.lending():
         if key in runner.uncaptured:
             return None
         captured = runner.graphs.pop(key, None)
@@ -107,7 +108,8 @@ def graph_of(runner: Runner, prepared: Prepared, inputs: Tensors) -> Captured | 
             if captured is not None:
                 runner.pool.holders.add(captured)
         if captured is None:
-            runner.uncaptured.add(key)
+            make_room(runner.uncaptured)
+            runner.uncaptured[key] = None
         else:
             runner.graphs[key] = captured  # the last is the most recently used
     return captured

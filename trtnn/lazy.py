@@ -200,7 +200,7 @@ def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Return shapes and dtypes by place and name; None where something is no tensor."""
     given = (*args, *kwargs.values())
     for value in given:
-        if not isinstance(value, torch.Tensor):
+        if not isinstance(value, torch.Tensor) or value.is_nested:
             return None
     return (len(args), tuple(kwargs), tuple([(t.shape, t.dtype) for t in given]))
 

@@ -70,6 +70,10 @@ def _check(
     for actual, expected, what in facts:
         if actual != expected:
             raise InputError(f"{name}: expected {what} {expected}, got {actual}".replace("  ", " "))
+    if given.numel() and not given.data_ptr():
+        raise InputError(f"{name}: expected a tensor with memory of its own, got one without")
+    if given.is_inference() and not torch.is_inference_mode_enabled():
+        raise InputError(f"{name}: was made in inference mode, and the call is outside of it")
     if given.requires_grad:
         raise InputError(f"{name}: requires a gradient, which an engine does not give")
     if device.type == "cuda" and given.data_ptr() % ALIGNMENT:

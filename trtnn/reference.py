@@ -37,11 +37,16 @@ class Reference:
         tensors, hosts = self._split(arguments)
         ready = [t.to(v.spec.dtype) for t, v in zip(tensors, self.graph.inputs, strict=True)]
         constants = self.constants.copy()  # which a refit replaces all at once
-        outputs, bindings = run(self.graph, ready, constants, self.profile, hosts, self.device)
+        results, bindings = run(self.graph, ready, constants, self.profile, hosts, self.device)
         if into is not None:
-            for given, output in zip(into, outputs, strict=True):
-                given.copy_(output)
-            outputs = list(into)
+            for given, result in zip(into, results, strict=True):
+                given.copy_(result)
+            return list(into), Bound(bindings)
+        outputs: list[torch.Tensor] = []
+        for result in results:
+            others = (*tensors, *constants.values(), *outputs)
+            shared = any(_same_memory(result, other) for other in others)
+            outputs.append(result.detach().clone() if shared else result.detach())
         return outputs, Bound(bindings)
 
     def sizes(self, arguments: Sequence[Any]) -> dict[str, int]:
@@ -103,3 +108,8 @@ class Reference:
         for value, tensor in zip(self.graph.inputs, tensors, strict=True):
             check_tensor(value.name, value.spec, tensor, self.device)
         return tensors, hosts
+
+
+def _same_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Say whether two tensors are views of one storage: an engine's outputs never are."""
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr() != 0

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+from torch.autograd.graph import increment_version
 
 from trtnn.arena import arena_of
 from trtnn.bound import Make, bind
@@ -87,7 +88,7 @@ class Runner:
         # CUDA graphs by shapes, the shapes that cannot be captured, and why.
         self.capturing = threading.Lock()
         self.graphs: dict[Any, Captured] = {}
-        self.uncaptured: set[Any] = set()
+        self.uncaptured: dict[Any, None] = {}
         self.refused: list[str] = []
 
     def _pool(self, max_contexts: int) -> Pool:
@@ -201,7 +202,8 @@ class Runner:
     ) -> tuple[list[torch.Tensor], Any, Make]:
         """Return the outputs of a call that is bound, what knows the Dims, and what makes it."""
         prepared = self.decide(arguments)
-        with self.on_device():
+        # Later calls write there in any mode.
+        with self.on_device(), self.pool.lending(), torch.inference_mode(mode=False):
             outputs, make = bind(self, prepared, arguments[: len(self.graph.inputs)], into)
         return outputs, prepared, make
 
@@ -224,12 +226,14 @@ class Runner:
 
     def is_ready(self, i: int, tensor: torch.Tensor) -> bool:
         """Say whether TensorRT can read an input where it is."""
+        address = tensor.data_ptr()
         return (
-            tensor.dtype is self.inputs[i][1]
+            bool(address or not tensor.numel())
+            and tensor.dtype is self.inputs[i][1]
             and tensor.device == self.device
             and tensor.is_contiguous(memory_format=self.formats[i])
             and not tensor.is_neg()
-            and not (self.on_cuda and tensor.data_ptr() & ALIGNMENT)
+            and not (self.on_cuda and address & ALIGNMENT)
         )
 
     def _ready(self, tensors: Sequence[Any], prepared: Prepared) -> list[torch.Tensor]:
@@ -245,6 +249,11 @@ class Runner:
 
     def _converted(self, i: int, tensor: torch.Tensor, prepared: Prepared) -> torch.Tensor:
         name, form = self.graph.inputs[i].name, self.formats[i]
+        if tensor.numel() and not tensor.data_ptr():
+            raise InputError(
+                f"{name}: expected a tensor with memory of its own, got a {type(tensor).__name__} "
+                "without: a wrapper, or one whose storage was freed"
+            )
         if tensor.dtype is not self.inputs[i][1]:
             tensor = self._cast(name, tensor, self.inputs[i][1], prepared)
         why = ""
@@ -296,7 +305,9 @@ class Runner:
             pairs = zip(results, self.graph.outputs, strict=True)
             return [result.to(value.spec.dtype) for result, value in pairs]
         for result, given in zip(results, into, strict=True):
-            if result is not given:
+            if result is given:
+                increment_version(given)  # TensorRT wrote there, which autograd has to know
+            else:
                 given.copy_(result)
         return list(into)
 

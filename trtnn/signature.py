@@ -36,7 +36,7 @@ class Input:
         memory_format: How calls lay the tensor out in memory, which TensorRT then reads as it is:
             ``torch.channels_last`` of a tensor (N, C, H, W), ``torch.channels_last_3d`` of one
             (N, C, D, H, W). The dtype is float32, or float16 or bfloat16 with a multiple of 8
-            channels; another is refused at compile. ``shape`` stays in PyTorch's order.
+            channels; TensorRT refuses another at compile. ``shape`` stays in PyTorch's order.
 
     Raises:
         ShapeError: An entry of ``shape`` is none of these.
