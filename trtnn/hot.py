@@ -121,6 +121,7 @@ class Kind:
         pointers = [*(f"a{i}" for i in range(self.inputs)), *(f"b{i}" for i in range(self.outputs))]
         allocate = [ALLOCATE.format(i=i) for i in range(self.outputs)]
         comma = "" if self.result is None else ","
+        out = self.takes_out
         # PyTorch's guard ends the process on a nested tensor.
         return {
             "entry": ", ".join(entry),
@@ -137,7 +138,12 @@ class Kind:
             else f"type(out) is {self.result.__name__} and ",
             "take": f"{', '.join(ys)}{comma} = out",
             "allocate": f"\n{' ' * (8 if self.takes_out else 4)}".join(allocate),
-            "record": "\n    ".join(f"{x}.record_stream(known.stream)" for x in xs),
+            "record": "\n    ".join(
+                [
+                    *(f"{x}.record_stream(known.stream)" for x in xs),
+                    *(f"if out is not None: {y}.record_stream(known.stream)" for y in ys if out),
+                ]
+            ),
         }
 
     @property

@@ -11,11 +11,10 @@ from trtnn.dims import evaluate
 from trtnn.errors import InputError
 from trtnn.graph import Interface
 from trtnn.ops.masks import depends_on_data
+from trtnn.runner import ALIGNMENT
 from trtnn.signature import require_dense
 from trtnn.tracer import Output
 from trtnn.tree import flatten_as, leaf_names
-
-ALIGNMENT = 256  # bytes
 
 
 def output_tensors(
@@ -76,9 +75,9 @@ def _check(
         raise InputError(f"{name}: was made in inference mode, and the call is outside of it")
     if given.requires_grad:
         raise InputError(f"{name}: requires a gradient, which an engine does not give")
-    if device.type == "cuda" and given.data_ptr() % ALIGNMENT:
+    if device.type == "cuda" and given.data_ptr() & ALIGNMENT:
         raise InputError(
-            f"{name}: its memory is not aligned to {ALIGNMENT} bytes",
+            f"{name}: its memory is not aligned to {ALIGNMENT + 1} bytes",
             hint="give a tensor that is not a slice of another",
         )
 

@@ -27,7 +27,7 @@ class Prepared:
         said: The warnings that were given.
     """
 
-    __slots__ = ("bindings", "free", "homes", "hosts", "outputs", "profile", "said", "shapes")
+    __slots__ = ("bindings", "homes", "hosts", "outputs", "profile", "said", "shapes")
 
     def __init__(
         self,
@@ -43,8 +43,7 @@ class Prepared:
         fitting = fitting_profiles(graph.dims, self.bindings)
         kept = last if pinned is None else pinned
         self.profile = kept if kept in fitting else fitting[0]
-        self.free: list[Context] = []
-        self.homes: dict[int | None, list[Context]] = {None: self.free}
+        self.homes: dict[int | None, list[Context]] = {}
         self.said: set[str] = set()
         self.outputs: list[Layout] = [
             _contiguous(v.spec.shape, self.bindings)
