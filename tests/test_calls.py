@@ -173,6 +173,30 @@ def test_a_hot_call_runs_one_python_function_and_asks_for_nothing() -> None:
         assert (dict(context.handle.calls), dict(runner.engine.handle.calls)) == before
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_queued_call_tells_tensorrt_only_addresses_that_changed(version: str) -> None:
+    model = make(version, "async")
+    large = pair(8)
+    whole = model(*large)
+    small, results = (tuple(t[:4] for t in tensors) for tensors in (large, whole))
+    model(*small, out=results)
+    (context,) = model._runner.pool.contexts
+    for given, out, count in (
+        (small, results, 0),
+        (small, results, 0),
+        (small, tuple(torch.zeros(4, 3) for _ in range(2)), 4),
+        (small, results, 4),
+        (large, whole, 4),  # the same addresses, but the context got other shapes
+        (small, results, 4),
+        (small, results, 0),
+    ):
+        before = context.handle.calls["set_tensor_address"]
+        answer = model(*given, out=out)
+        told = context.handle.calls["set_tensor_address"] - before
+        assert torch.equal(answer[0], sum(given))
+        assert told == count
+
+
 def _note(seen: list[str], frame: Any, event: str, _: Any) -> None:
     if event == "call":
         seen.append(frame.f_code.co_name)

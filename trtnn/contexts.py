@@ -41,6 +41,8 @@ class Context:
 
     Attributes:
         stream: The CUDA stream that may still be running it; None where every call has waited.
+        where: The addresses that ``locate`` gave its tensors, in the engine's order; None if
+            unknown. ``execute`` has its own.
     """
 
     __slots__ = (
@@ -54,6 +56,7 @@ class Context:
         "shapes",
         "side",
         "stream",
+        "where",
     )
 
     def __init__(self, handle: Any) -> None:
@@ -67,6 +70,7 @@ class Context:
         self.allocations: Any = None
         self.side: Any = None
         self.stream: int | None = None
+        self.where: tuple[int, ...] | None = None
 
 
 class Pool:
@@ -174,6 +178,7 @@ class Pool:
         if context.stream is not None and context.stream != on:
             self.settle(context.stream)
         context.stream = on
+        context.where = None
         if context.profile != profile:
             context.shapes = None
             context.profile = -1

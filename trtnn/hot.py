@@ -50,7 +50,7 @@ def call(*args, {out}**named):
     except IndexError:
         context = take(known, stream)
     try:
-        done = {execute}
+        {execute}
     except BaseException:
         drop(context)
         raise
@@ -78,6 +78,13 @@ INTO = """if out is None:
         if ({pointers}) not in apart:
             return general(args, named, out)
         written(({results},))"""
+# Memory that PyTorch gives again call after call need not be told again.
+ENQUEUE = """where = ({where},)
+        done = True
+        if context.where != where:
+            done = {located}
+            context.where = where
+        done = done and context.enqueue(stream)"""
 WAIT = {
     "sync": """number = current(index)
     if {condition}:
@@ -147,14 +154,14 @@ class Kind:
 
     @property
     def execute(self) -> str:
-        """The expression that runs a context."""
+        """The statements that run a context."""
         if self.execution == "sync":
-            return f"context.execute([{', '.join(self.order * self.blocks)}])"
+            return f"done = context.execute([{', '.join(self.order * self.blocks)}])"
         located = [
             f"context.locate({name!r}, {address})"
             for name, address in zip(self.names, self.order, strict=True)
         ]
-        return " and ".join([*located, "context.enqueue(stream)"])
+        return ENQUEUE.format(where=", ".join(self.order), located=" and ".join(located))
 
     def source(self) -> str:
         """Return the source of the function that makes a call."""

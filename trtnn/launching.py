@@ -53,11 +53,15 @@ def run_on_stream(runner: Runner, prepared: Prepared, inputs: Tensors, results: 
 
 
 def place(runner: Runner, context: Context, addresses: Sequence[int]) -> None:
-    """Tell a context where its tensors are."""
+    """Tell a context where its tensors are, unless it knows."""
+    where = tuple(addresses)
+    if context.where == where:
+        return
     for (name, _, _), address in zip(runner.engine.tensors, addresses, strict=True):
         if not context.locate(name, address):
             lines = runner.engine.library.log.take()
             raise BuildError(f"TensorRT refused the address of {name}: {lines}")
+    context.where = where
 
 
 def enqueue(runner: Runner, context: Context, stream: int) -> bool:
