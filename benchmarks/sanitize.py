@@ -24,6 +24,7 @@ from benchmarks.timing import Effort
 TOOL = "compute-sanitizer"
 PLANTED = "planted"
 KINDS = (*EXECUTIONS, PLANTED)  # a run each: the last with an output buffer that is too short
+PADDING = 4096  # bytes between allocations
 LONGEST = 150.0  # seconds of one run
 ERRORS = re.compile(r"ERROR SUMMARY: (\d+) error")
 
@@ -73,6 +74,8 @@ def checked(tool: str, path: Path, kind: str) -> dict[str, Any]:
     environment = {**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     # Libraries ask CUDA for what a device may lack, which is no invalid access.
     command = [tool, "--tool", "memcheck", "--report-api-errors", "no"]
+    # Without a gap, what lies beyond a tensor's end may be another tensor.
+    command += ["--padding", str(PADDING)]
     command += [sys.executable, "-m", "benchmarks.sanitize", str(path), kind]
     try:
         done = subprocess.run(

@@ -265,8 +265,6 @@ def test_the_order_puts_one_batch_first_and_the_profiler_last() -> None:
         "typed minilm full half batch 1",
         "refit resnet50 full half batch 1",
         "refit resnet50 full tf32 batch 1",
-        "memory resnet50 full half batch 1",
-        "memory resnet50 full tf32 batch 1",
         "tracing resnet50 full",
         "tracing chain full",
         "models resnet50 full half batch 8",

@@ -48,7 +48,7 @@ sum.get_output(0).name = "output_0"
 network.mark_output(sum.get_output(0))
 config = library.config(builder, BuildOptions(), tf32=True, half=False)
 library.profile(builder, config, {"x": ((1, 3), (2, 3), (4, 3))})
-plan, _ = library.build(builder, network, config)
+plan = bytes(library.build(builder, network, config)[0])
 runtime.plans[saved.read(path).plan] = runtime.plans[plan]
 
 def compute(context, tensors):

@@ -259,8 +259,8 @@ class TensorRT:
         free_bytes: int | None = None,
         *,
         progress: bool | None = None,
-    ) -> tuple[bytes, bytes | None]:
-        """Return the serialized plan, and the timing cache, if any, as it is after the build.
+    ) -> tuple[Any, bytes | None]:
+        """Return the plan, in TensorRT's memory, and the timing cache, if any, after the build.
 
         Args:
             free_bytes: How much of the GPU's memory is free, for the error.
@@ -286,9 +286,9 @@ class TensorRT:
             what = "was told by progress_monitor to stop" if watch.refused else "could not build"
             raise BuildError(f"TensorRT {what} the engine{lines}{note}", search=False)
         cache = config.get_timing_cache()
-        return bytes(plan), None if cache is None else bytes(cache.serialize())
+        return plan, None if cache is None else bytes(cache.serialize())
 
-    def deserialize(self, plan: bytes, *, host_code: bool = False) -> tuple[Any, Any]:
+    def deserialize(self, plan: Any, *, host_code: bool = False) -> tuple[Any, Any]:
         """Return a runtime and the engine of a plan.
 
         Args:

@@ -37,10 +37,11 @@ class Engine:
     refittable: Refittable | None = None
 
     def __init__(
-        self, plan: bytes, library: TensorRT | None = None, *, host_code: bool = False
+        self, plan: Any, library: TensorRT | None = None, *, host_code: bool = False
     ) -> None:
         self.library = library if library is not None else TensorRT()
-        self._plan: bytes | None = plan
+        # A build's own memory until somebody asks for bytes: a second copy costs as much again.
+        self._plan: Any = plan
         self._host_code = host_code
         self._changing = threading.Lock()
         self._broken = ""
@@ -64,7 +65,10 @@ class Engine:
         with self._changing:
             if self._plan is None or self._broken:
                 self._plan = self.library.serialize(self.handle)
-            return self._plan
+            elif not isinstance(self._plan, bytes):
+                self._plan = bytes(self._plan)
+            plan: bytes = self._plan
+            return plan
 
     def refit(self, weights: Mapping[str, Stored], needed: Iterable[str]) -> None:
         """Replace weights by name, while nothing runs on the engine.

@@ -121,12 +121,15 @@ def _pool(device: torch.device) -> Any:
     """Return the pool of PyTorch's allocator that all captures on a device name.
 
     They allocate nothing. Without it each would have a pool of its own, which stays behind, with
-    48 KiB of the host, until somebody calls ``torch.cuda.empty_cache()``.
+    48 KiB of the host, until somebody calls ``torch.cuda.empty_cache()``. A pool lives as long as
+    a graph that has it, so one that does nothing is kept for ever.
     """
-    with torch.cuda.device(device):
-        pool = torch.cuda.MemPool()
-    immortal(pool)
-    return pool.id
+    cell, graph = torch.zeros(1, device=device), torch.cuda.CUDAGraph()
+    graph.capture_begin(capture_error_mode="thread_local")
+    cell.zero_()  # PyTorch warns of an empty graph
+    graph.capture_end()
+    immortal(graph)
+    return graph.pool()
 
 
 def _capture(context: Context, stream: int, pool: Any) -> Any:
