@@ -85,9 +85,10 @@ def compile_once(
 
     A small one is compiled first: libraries and kernels that stay loaded are of no one model.
     """
+    subjects = MODELS["small"][model], MODELS[size][model]
     library = TensorRT()
     options = BuildOptions(builder_optimization_level=level, timing_cache=False)
-    for subject in (MODELS["small"][model], MODELS[size][model]):
+    for subject in subjects:
         place = device if kind == "device" else torch.device("cpu")
         net = subject.build().eval().to(place, FLOATS[dtype])
         inputs = moved(subject.inputs(1, 3), torch.device("cpu"), FLOATS[dtype])
