@@ -68,7 +68,14 @@ def start(case: Case, builds: Builds, folder: Path) -> dict[str, Any]:
     """Run this file in a process of its own; return what it measured."""
     program = [sys.executable, "-m", "benchmarks.cached", str(folder)]
     program += [case.model, case.size, case.dtype, str(case.level), str(builds.machine.device)]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=LONGEST, check=False)
+    done = subprocess.run(
+        program,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=LONGEST,
+        check=False,
+    )
     if done.returncode:
         raise RuntimeError(f"a process ended with {done.returncode}: {done.stderr[-2000:]}")
     measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -68,7 +68,8 @@ def start(kind: str, case: Case, builds: Builds) -> dict[str, int]:
             program,
             env={**os.environ, "TRTNN_CACHE_DIR": folder},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=LONGEST,
             check=False,
         )

@@ -79,7 +79,13 @@ def checked(tool: str, path: Path, kind: str) -> dict[str, Any]:
     command += [sys.executable, "-m", "benchmarks.sanitize", str(path), kind]
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=LONGEST, check=False
+            command,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=LONGEST,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return {"errors": None, "ended": False, "why": f"not done after {LONGEST:g} s"}

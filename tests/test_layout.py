@@ -46,6 +46,7 @@ ROWS = (
     "cached_engine bound",
     "runner host",
     "allocating outputs hot reference",
+    "proof",
     "calling",
     "compiled",
     "lazy loading",

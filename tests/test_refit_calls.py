@@ -167,7 +167,7 @@ def test_a_compiled_model_with_a_stripped_plan(
 
 # The real TensorRT ----------------------------------------------------------------------------
 
-GPU_MODELS = {"resnet18": MODELS["small"]["resnet18"], "bert": BERT}
+GPU_MODELS = {name: MODELS["small"][name] for name in ("resnet18", "vit_b_16")}
 BAR = {torch.float32: 2, torch.float16: 3}  # so many times eager's own error, and SLACK
 SLACK = 1e-3
 
@@ -204,6 +204,17 @@ def test_a_refitted_engine_equals_eager(name: str, dtype: torch.dtype, tmp_path:
     built_here.save(tmp_path / "net.trtnn")
     loaded = list(leaves(trtnn.load(tmp_path / "net.trtnn")(*given)))
     assert worst_error(loaded, exact[1]) <= bars[1]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", BAR, ids=["float", "half"])
+def test_what_8_6_builds_wrong_is_refused(dtype: torch.dtype, tmp_path: Path) -> None:
+    # Right without refit, and with refit if it returns the hidden states alone.
+    net, given = build_lively(BERT, 0).to("cuda", dtype), [t.cuda() for t in BERT.inputs(2, 7)]
+    chosen: Any = {"inputs": given, "precision": "fp32", "cache": tmp_path / "cache"}
+    if trtnn.compile(net, **chosen).engine.library.target.version.startswith("8.6"):
+        with pytest.raises(UnsupportedError, match="gives wrong results"):
+            trtnn.compile(net, **chosen, options=BuildOptions(refit="refit"))
 
 
 @pytest.mark.gpu

@@ -27,6 +27,7 @@ from trtnn.lazy import LazyModule
 from trtnn.notes import noted
 from trtnn.ops.masks import depends_on_data
 from trtnn.options import BuildOptions
+from trtnn.proof import prove
 from trtnn.reference import Reference
 from trtnn.runner import Runner
 from trtnn.signature import Input, Signature, _parameters, declare
@@ -210,9 +211,21 @@ def _engine(
     """Find the engine of a lowered graph in the cache, or build it."""
     options, tf32 = settings.options, settings.precision == "tf32"
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
-    make = partial(
-        build, graph, library, options, tf32=tf32, free_bytes=free, progress=settings.progress
-    )
+
+    def make(**how: Any) -> Engine:
+        engine = build(
+            graph,
+            library,
+            options,
+            tf32=tf32,
+            free_bytes=free,
+            progress=settings.progress,
+            **how,
+        )
+        if options.refit is not None and not library.trusted_refits:
+            prove(engine, graph, device)  # before the cache may have it
+        return engine
+
     return find_or_build(
         settings.cache, graph, library, options, make, tf32=tf32, device=device, module=module
     )
