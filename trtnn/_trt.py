@@ -182,7 +182,7 @@ class TensorRT:
     @property
     def trusted_refits(self) -> bool:
         """Whether refittable engines are built right; 8.6.0 is known to build some wrong."""
-        return self.refits_integers  # as later versions do
+        return self.refits_integers  # which tells 10 and later
 
     def check_options(self, options: BuildOptions) -> None:
         """Refuse the options that this TensorRT lacks, before anything is built for them."""

@@ -176,9 +176,8 @@ def _stages(
     if library is None:
         return CompiledModule(graph, signature, parameters, Reference(graph, device), None)
     lowered = optimize(graph, library)
-    name = getattr(module, "__qualname__", type(module).__qualname__)
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
-        engine = _engine(name, settings, library, device, lowered)
+        engine = _engine(module, settings, library, device, lowered)
         lowered = lowered.boundary()  # the engine has the weights now
         counted = any(depends_on_data(*v.spec.shape) for v in lowered.outputs)
         runner = (AllocatingRunner if counted else Runner)(
@@ -206,9 +205,15 @@ def _stages(
 
 
 def _engine(
-    module: str, settings: Settings, library: TensorRT, device: torch.device, graph: Graph
+    module: Callable[..., Any],
+    settings: Settings,
+    library: TensorRT,
+    device: torch.device,
+    graph: Graph,
 ) -> Engine:
     """Find the engine of a lowered graph in the cache, or build it."""
+    state = module.state_dict() if isinstance(module, torch.nn.Module) else {}
+    name = getattr(module, "__qualname__", type(module).__qualname__)
     options, tf32 = settings.options, settings.precision == "tf32"
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
@@ -223,11 +228,11 @@ def _engine(
             **how,
         )
         if options.refit is not None and not library.trusted_refits:
-            prove(engine, graph, device)  # before the cache may have it
+            prove(engine, graph, device, state)  # before the cache may have it
         return engine
 
     return find_or_build(
-        settings.cache, graph, library, options, make, tf32=tf32, device=device, module=module
+        settings.cache, graph, library, options, make, tf32=tf32, device=device, module=name
     )
 
 

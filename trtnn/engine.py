@@ -120,7 +120,7 @@ class Engine:
 
     def __repr__(self) -> str:
         names = ", ".join(name for name, _, _ in self.tensors)
-        return f"Engine({len(self.plan)} bytes, TensorRT {self.library.target.version}: {names})"
+        return f"Engine(TensorRT {self.library.target.version}: {names})"
 
 
 def profile_shapes(graph: Graph, profile: int = 0) -> dict[str, Sequence[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -103,7 +104,16 @@ def record(
             raise StreamError("TensorRT failed to run before the capture", search=False)
         side.synchronize()
         expected = [_bits(result).clone() for result in results]
-        graph = _capture(context, side.cuda_stream, _pool(streams.device))
+        pool = _pool(streams.device)
+        try:
+            graph = _capture(context, side.cuda_stream, pool)
+        except BaseException:
+            # PyTorch goes on recording into the pool of a capture that broke. It would refuse the
+            # next one there, and give no memory back that several streams used.
+            _pool.cache_clear()
+            with contextlib.suppress(RuntimeError):
+                torch._C._cuda_endAllocateToPool(streams.index, pool)
+            raise
         for result in results:
             result.zero_()
         graph.replay()
@@ -135,8 +145,8 @@ def _pool(device: torch.device) -> Any:
 def _capture(context: Context, stream: int, pool: Any) -> Any:
     graph = torch.cuda.CUDAGraph()
     done, cause = False, None
-    graph.capture_begin(pool=pool, capture_error_mode="thread_local")
     try:
+        graph.capture_begin(pool=pool, capture_error_mode="thread_local")
         done = context.enqueue(stream)
     finally:
         try:

@@ -279,8 +279,9 @@ class BuildOptions:
         refit: ``"refit"`` lets ``model.refit`` replace all weights. It can cost speed, because no
             weights are computed at build time: in half on 8.6.0, ResNet-50 took 1.00 and BERT-base
             1.15 times as long. It needs one optimization profile, and on 8.6 parameters of floating
-            point. 8.6.0 builds some such engines wrong, so there each is run once beside the
-            reference as it is built, and refused if they differ. ``"identical"`` lets
+            point. 8.6.0 builds some such engines wrong, so there a copy of each new one is refitted
+            and run beside its graph, on made-up inputs, and refused where they differ; a warning
+            says where they could not be compared. ``"identical"`` lets
             them be replaced by the same values only, at no cost; ``"individual"`` keeps weights
             that no parameter has a part in as they are (both 10 and 11).
         strip_plan: Keep the weights that can be refitted out of ``model.plan``; the model itself
