@@ -154,10 +154,10 @@ def _shaken(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     for key, tensor in state.items():
         place = tensor.data_ptr(), tensor.shape, tensor.stride()
         if tensor.dtype.is_floating_point and place not in known:
-            factor = 0.5 + torch.rand(tensor.shape, generator=generator, device=CPU)
-            small = torch.randn(tensor.shape, generator=generator, device=CPU) / 10
+            random = torch.rand(tensor.shape, generator=generator, device=CPU)
             given = tensor.detach().to(CPU, torch.float32)
-            known[place] = (given * factor if given.any() else small).to(tensor)
+            changed = given * (random + 0.5) if given.any() else (random - 0.5) / 4
+            known[place] = changed.to(tensor)
         made[key] = known.get(place, tensor.detach())
     return made
 
