@@ -77,7 +77,7 @@ INTO = """if out is None:
         {addresses}
         if ({pointers}) not in apart:
             return general(args, named, out)
-        written(({results},))"""
+        written({written})"""
 # Memory that PyTorch gives again call after call need not be told again.
 ENQUEUE = """where = ({where},)
         done = True
@@ -138,6 +138,7 @@ class Kind:
             "pointers": ", ".join(pointers),
             "input_addresses": "; ".join(f"a{i} = {x}.data_ptr()" for i, x in enumerate(xs)),
             "addresses": "; ".join(f"b{i} = {y}.data_ptr()" for i, y in enumerate(ys)),
+            "written": "out" if self.result else f"({', '.join(ys)},)",
             "given": "out" if self.takes_out else "None",
             "right_kind": ""
             if self.result is None
