@@ -122,6 +122,23 @@ class Deciding(nn.Module):
         return x * self.scale if (self.scale == 1).all() else x
 
 
+class Extra(nn.Linear):
+    """Keep something in its state that is no tensor, and a weight twice."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 3)
+        self.tied, self.scale = self.weight, nn.Parameter(torch.ones(3).half())
+
+    def get_extra_state(self) -> Any:
+        return {"version": 1}
+
+    def set_extra_state(self, state: Any) -> None:
+        assert state == {"version": 1}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * self.scale.float()
+
+
 class Done(nn.Module):
     """A linear layer, and something after it."""
 
@@ -141,6 +158,7 @@ RIGHT: dict[str, tuple[nn.Module, list[Any]]] = {
     "a table of one row": (Words(1), [IDS]),
     "a mask": (Hidden(), [*X, trtnn.Input((2, 3), torch.bool, name="mask")]),
     "a decision": (Deciding(), X),
+    "extra state": (Extra(), X),
 }
 
 

@@ -17,7 +17,7 @@ from trtnn.graph import Graph, Value
 from trtnn.interpreter import run
 from trtnn.ops.masks import depends_on_data
 from trtnn.profiles import profile_of
-from trtnn.refit import refit
+from trtnn.refit import checked, refit
 from trtnn.runner import Runner
 from trtnn.source import warn_user
 
@@ -49,8 +49,9 @@ def prove(
     Raises:
         UnsupportedError: They are not.
     """
-    trial, other = engine.copy(), _shaken(state)
+    trial = engine.copy()
     try:
+        other = _shaken(checked(state))
         constants: Constants = graph.recompute(other)
     except (InputError, TraceError):  # forward decided by its weights, or has no module
         constants = {value: c.tensor.detach() for value, c in graph.constants.items()}
