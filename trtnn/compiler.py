@@ -212,7 +212,6 @@ def _engine(
     graph: Graph,
 ) -> Engine:
     """Find the engine of a lowered graph in the cache, or build it."""
-    state = module.state_dict() if isinstance(module, torch.nn.Module) else {}
     name = getattr(module, "__qualname__", type(module).__qualname__)
     options, tf32 = settings.options, settings.precision == "tf32"
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
@@ -228,6 +227,8 @@ def _engine(
             **how,
         )
         if options.refit is not None and not library.trusted_refits:
+            owner = getattr(module, "__self__", module)
+            state = owner.state_dict() if isinstance(owner, torch.nn.Module) else {}
             prove(engine, graph, device, state)  # before the cache may have it
         return engine
 

@@ -12,12 +12,12 @@ import torch
 from trtnn.allocating import AllocatingRunner
 from trtnn.dims import evaluate
 from trtnn.engine import Engine
-from trtnn.errors import InputError, TraceError, UnsupportedError
+from trtnn.errors import UnsupportedError
 from trtnn.graph import Graph, Value
 from trtnn.interpreter import run
 from trtnn.ops.masks import depends_on_data
 from trtnn.profiles import profile_of
-from trtnn.refit import checked, refit
+from trtnn.refit import refit
 from trtnn.runner import Runner
 from trtnn.source import warn_user
 
@@ -39,8 +39,8 @@ def prove(
     """Refit a copy of an engine, and raise if its results are not those of its graph.
 
     Its weights all differ from one another then, where those of a new module may be equal. Inputs
-    are made up: floating point is normal, all else is 1, or 0 where 1 leads to nothing that can be
-    compared. If nothing does, a warning says so.
+    are made up: floating point is normal, all else is 0 or 1 at random, or all 1, or all 0, until
+    there is something that can be compared. If there never is, a warning says so.
 
     Args:
         graph: As it was lowered for the engine.
@@ -51,14 +51,14 @@ def prove(
     """
     trial = engine.copy()
     try:
-        other = _shaken(checked(state))
+        other = _shaken({k: t for k, t in state.items() if k in graph.program.keys})
         constants: Constants = graph.recompute(other)
-    except (InputError, TraceError):  # forward decided by its weights, or has no module
+    except Exception:  # such weights cannot be: forward decided by its own, or inverted them
         constants = {value: c.tensor.detach() for value, c in graph.constants.items()}
     else:
         refit(trial, other, nullcontext)
     reason = "no output has floating point that is finite and not 0"
-    for number in (1, 0):
+    for number in (None, 1, 0):  # equal integers may make results cancel, so they come last
         try:
             compared = _compare(trial, graph, device, constants, number)
         except UnsupportedError:
@@ -73,11 +73,11 @@ def prove(
 
 
 def _compare(
-    engine: Engine, graph: Graph, device: torch.device, constants: Constants, number: int
+    engine: Engine, graph: Graph, device: torch.device, constants: Constants, number: int | None
 ) -> bool:
     """Raise UnsupportedError if results differ; say whether there was anything to compare."""
     sizes = {dim.name: profile_of(dim, 0)[1] for dim in graph.dims}
-    generator = torch.Generator().manual_seed(number)
+    generator = torch.Generator().manual_seed(1)
     inputs = [_made_up(value, sizes, graph, number, generator) for value in graph.inputs]
     hosts = [sizes[dim.name] for dim in graph.hosts.values()]
     _require_indices(graph, constants, inputs, hosts)
@@ -137,12 +137,16 @@ def _made_up(
     value: Value,
     sizes: Mapping[str, int],
     graph: Graph,
-    number: int,
+    number: int | None,
     generator: torch.Generator,
 ) -> torch.Tensor:
     shape = tuple(evaluate(size, sizes) for size in value.spec.shape)
     if not value.spec.dtype.is_floating_point:
-        return torch.full(shape, number, dtype=value.spec.dtype, device=CPU)
+        if number is None:
+            made = torch.randint(2, shape, generator=generator, device=CPU)
+        else:
+            made = torch.full(shape, number, device=CPU)
+        return made.to(value.spec.dtype)
     form = getattr(torch, graph.formats.get(value.name, "contiguous_format"))
     made = torch.randn(shape, generator=generator, device=CPU).to(value.spec.dtype)
     return made.contiguous(memory_format=form)
@@ -153,7 +157,9 @@ def _shaken(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     generator, made = torch.Generator().manual_seed(0), {}
     known: dict[Any, torch.Tensor] = {}
     for key, tensor in state.items():
-        place = tensor.data_ptr(), tensor.shape, tensor.stride()
+        if not isinstance(tensor, torch.Tensor):
+            continue
+        place = tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
         if tensor.dtype.is_floating_point and place not in known:
             random = torch.rand(tensor.shape, generator=generator, device=CPU)
             given = tensor.detach().to(CPU, torch.float32)
