@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ import trtnn
 from benchmarks.builds import Builds
 from benchmarks.cases import Case
 from benchmarks.one_layer import require_right
+from benchmarks.processes import measure
 from benchmarks.subjects import FLOATS
 from benchmarks.timing import Effort
 from tests.zoo import MODELS
@@ -66,20 +65,8 @@ def judge_cached(cold: dict[str, Any], hit: dict[str, Any]) -> dict[str, Any]:
 
 def start(case: Case, builds: Builds, folder: Path) -> dict[str, Any]:
     """Run this file in a process of its own; return what it measured."""
-    program = [sys.executable, "-m", "benchmarks.cached", str(folder)]
-    program += [case.model, case.size, case.dtype, str(case.level), str(builds.machine.device)]
-    done = subprocess.run(
-        program,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=LONGEST,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"a process ended with {done.returncode}: {done.stderr[-2000:]}")
-    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return measured
+    given = (folder, case.model, case.size, case.dtype, case.level, builds.machine.device)
+    return measure("benchmarks.cached", given, seconds=LONGEST)
 
 
 @torch.no_grad()

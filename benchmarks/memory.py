@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +18,7 @@ import typer
 import trtnn
 from benchmarks.builds import Builds
 from benchmarks.cases import Case
+from benchmarks.processes import measure
 from benchmarks.subjects import FLOATS, moved
 from benchmarks.timing import Effort
 from tests.zoo import MODELS
@@ -61,22 +59,10 @@ def judge_memory(memory: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
 
 def start(kind: str, case: Case, builds: Builds) -> dict[str, int]:
     """Run this file in a process of its own; return what it measured."""
-    program = [sys.executable, "-m", "benchmarks.memory", kind, case.model, case.size, case.dtype]
-    program += [str(case.level), str(builds.machine.device)]
+    given = (kind, case.model, case.size, case.dtype, case.level, builds.machine.device)
     with tempfile.TemporaryDirectory() as folder:  # an empty cache, which takes the plan
-        done = subprocess.run(
-            program,
-            env={**os.environ, "TRTNN_CACHE_DIR": folder},
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=LONGEST,
-            check=False,
-        )
-    if done.returncode:
-        raise RuntimeError(f"a process ended with {done.returncode}: {done.stderr[-2000:]}")
-    measured: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
-    return measured
+        empty = {"TRTNN_CACHE_DIR": folder}
+        return measure("benchmarks.memory", given, seconds=LONGEST, environment=empty)
 
 
 def compile_once(

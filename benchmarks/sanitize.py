@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from benchmarks.bound import Bound
 from benchmarks.builds import Builds
 from benchmarks.cases import Case
 from benchmarks.one_layer import ENGINES, EXECUTIONS, opened, require_right
+from benchmarks.processes import run
 from benchmarks.timing import Effort
 
 TOOL = "compute-sanitizer"
@@ -71,22 +70,14 @@ def judge_runs(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def checked(tool: str, path: Path, kind: str) -> dict[str, Any]:
     """Run one kind under memcheck; return the number of errors, None if it gave none."""
     # Each tensor has an allocation of its own, whose end the tool knows.
-    environment = {**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+    apart = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     # Libraries ask CUDA for what a device may lack, which is no invalid access.
-    command = [tool, "--tool", "memcheck", "--report-api-errors", "no"]
+    memcheck = [tool, "--tool", "memcheck", "--report-api-errors", "no"]
     # Without a gap, what lies beyond a tensor's end may be another tensor.
-    command += ["--padding", str(PADDING)]
-    command += [sys.executable, "-m", "benchmarks.sanitize", str(path), kind]
+    memcheck += ["--padding", str(PADDING)]
+    how: dict[str, Any] = {"seconds": LONGEST, "environment": apart, "under": memcheck}
     try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=LONGEST,
-            check=False,
-        )
+        done = run("benchmarks.sanitize", (path, kind), **how)
     except subprocess.TimeoutExpired:
         return {"errors": None, "ended": False, "why": f"not done after {LONGEST:g} s"}
     output = done.stdout + done.stderr

@@ -248,6 +248,8 @@ def test_a_process_that_fails_says_why(builds: Builds, tmp_path: Path) -> None:
 TOOL = """#!/bin/sh
 for kind; do :; done
 test "$PYTORCH_NO_CUDA_MEMORY_CACHING" = 1 || exit 3
+echo "$*" | grep -q -e "--padding [1-9]" || exit 4
+printf '\\377'  # what a program prints need not be text
 {lines}
 """
 
