@@ -249,7 +249,6 @@ TOOL = """#!/bin/sh
 for kind; do :; done
 test "$PYTORCH_NO_CUDA_MEMORY_CACHING" = 1 || exit 3
 echo "$*" | grep -q -e "--padding [1-9]" || exit 4
-printf '\\377'  # what a program prints need not be text
 {lines}
 """
 
@@ -259,7 +258,8 @@ printf '\\377'  # what a program prints need not be text
     [
         (
             'echo "ran $kind"; errors=0; [ $kind = planted ] && errors=4\n'
-            'echo "========= ERROR SUMMARY: $errors errors"',
+            'echo "========= ERROR SUMMARY: $errors errors"\n'
+            "printf '\\377'",  # what a program prints need not be text
             True,
             "| planted | 4 | yes |",
         ),

@@ -17,7 +17,7 @@ from torch import nn
 import trtnn
 from tests import double
 from tests.test_cache import World
-from trtnn import UnsupportedError
+from trtnn import BuildError, UnsupportedError, proof
 from trtnn.options import BuildOptions
 from trtnn.proof import difference
 
@@ -140,6 +140,17 @@ class Extra(nn.Linear):
         return super().forward(x) * self.scale.float()
 
 
+class Beside(nn.Linear):
+    """Return something, and what is no number."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 4)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        y = super().forward(x)
+        return y, (-y.abs() - 1).log()
+
+
 class Done(nn.Module):
     """A linear layer, and something after it."""
 
@@ -221,10 +232,21 @@ def test_later_versions_are_trusted(world: World) -> None:
     world.compile(Twins(), options=REFIT)
 
 
+def test_an_engine_that_does_not_run_is_not_kept(world: World, monkeypatch: Any) -> None:
+    def fail(_: Any) -> Any:
+        raise BuildError("TensorRT failed to execute")
+
+    monkeypatch.setattr(proof, "Runner", lambda *_: fail)
+    with pytest.raises(BuildError, match="failed to execute"):
+        world.compile(nn.Linear(3, 4), options=REFIT)
+    assert not list(world.folder.glob("*.trtnn-engine"))
+
+
 UNKNOWN: dict[str, tuple[nn.Module, str]] = {
     "no number": (Done(lambda x: (-x.abs() - 1).log()), "finite and not 0"),
     "zeros": (Done(lambda x: x * 0), "finite and not 0"),
     "integers": (Done(lambda x: x.argmax(-1)), "finite and not 0"),
+    "one of two": (Beside(), r"\[1\].*finite and not 0"),
     "indices out of range": (Flagged(), "index out of range"),
 }
 
@@ -235,7 +257,7 @@ def test_what_cannot_be_compared_is_said(name: str, world: World) -> None:
     played = Played(module)
     double.on_execute(world.trt, played)
     inputs = [trtnn.Input((50, 3), name="x")]
-    with pytest.warns(UserWarning, match=f"could not be compared: .*{reason}"):
+    with pytest.warns(UserWarning, match=f"could not be compared .*{reason}"):
         world.compile(module, options=REFIT, inputs=inputs)
     # A GPU does not run what would end CUDA for the process.
     assert played.calls == (0 if "range" in reason else 3)

@@ -136,8 +136,10 @@ def _pool(device: torch.device) -> Any:
     """
     cell, graph = torch.zeros(1, device=device), torch.cuda.CUDAGraph()
     graph.capture_begin(capture_error_mode="thread_local")
-    cell.zero_()  # PyTorch warns of an empty graph
-    graph.capture_end()
+    try:
+        cell.zero_()  # PyTorch warns of an empty graph
+    finally:
+        graph.capture_end()
     immortal(graph)
     return graph.pool()
 

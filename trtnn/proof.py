@@ -12,7 +12,7 @@ import torch
 from trtnn.allocating import AllocatingRunner
 from trtnn.dims import evaluate
 from trtnn.engine import Engine
-from trtnn.errors import UnsupportedError
+from trtnn.errors import BuildError, UnsupportedError
 from trtnn.graph import Graph, Value
 from trtnn.interpreter import run
 from trtnn.ops.masks import depends_on_data
@@ -48,6 +48,7 @@ def prove(
 
     Raises:
         UnsupportedError: They are not.
+        BuildError: The engine does not run.
     """
     trial = engine.copy()
     try:
@@ -57,25 +58,28 @@ def prove(
         constants = {value: c.tensor.detach() for value, c in graph.constants.items()}
     else:
         refit(trial, other, nullcontext)
-    reason = "no output has floating point that is finite and not 0"
+    left = {i for i, v in enumerate(graph.outputs) if v.spec.dtype.is_floating_point}
+    reason = "none of them has floating point that is finite and not 0"
     for number in (None, 1, 0):  # equal integers may make results cancel, so they come last
         try:
             compared = _compare(trial, graph, device, constants, number)
-        except UnsupportedError:
+        except (UnsupportedError, BuildError):  # BuildError: it does not even run
             raise
         except Exception as error:  # an index out of range, no memory
-            compared, reason = False, str(error).partition("\n")[0]
+            compared, reason = set(), str(error).partition("\n")[0]
         if device.type == "cuda":
             torch.cuda.empty_cache()  # TensorRT's contexts cannot have what PyTorch keeps
-        if compared:
+        left -= compared
+        if compared and not left:
             return
-    warn_user(f"{_doubt(engine)} could not be compared: {reason}", UserWarning)
+    which = f"outputs {sorted(left)}" if left else "the outputs"
+    warn_user(f"{_doubt(engine)} could not be compared in {which}: {reason}", UserWarning)
 
 
 def _compare(
     engine: Engine, graph: Graph, device: torch.device, constants: Constants, number: int | None
-) -> bool:
-    """Raise UnsupportedError if results differ; say whether there was anything to compare."""
+) -> set[int]:
+    """Raise UnsupportedError if results differ; return which outputs could be compared."""
     sizes = {dim.name: profile_of(dim, 0)[1] for dim in graph.dims}
     generator = torch.Generator().manual_seed(1)
     inputs = [_made_up(value, sizes, graph, number, generator) for value in graph.inputs]
@@ -90,7 +94,7 @@ def _compare(
         for values in (constants, _rounded(graph, constants, generator)):
             placed = {value: tensor.to(device) for value, tensor in values.items()}
             results.append(run(graph, there, placed, None, hosts, device)[0])
-    compared = False
+    compared = set()
     for index, (ours, right, near) in enumerate(zip(*results, strict=True)):
         wrong = difference(ours.cpu(), right.cpu(), near.cpu())
         if wrong is not None and wrong > 1:
@@ -99,7 +103,8 @@ def _compare(
                 f"{wrong:.2g} times what is allowed",
                 hint="compile without refit, or use TensorRT 10 or later",
             )
-        compared |= wrong is not None
+        if wrong is not None:
+            compared.add(index)
     return compared
 
 
