@@ -59,8 +59,8 @@ def measure_overhead(_: Case, builds: Builds, effort: Effort) -> dict[str, Any]:
         subjects = _subjects(small, engine)
         rows = _rows(engine)
         if engine is ENGINES[0]:
-            subjects.update(_on_streams(small))
-            rows += STREAM_ROWS
+            subjects.update(_further(small))
+            rows += FURTHER_ROWS
         times = interleaved(subjects, effort, builds.machine.wait)
         medians = {name: round(statistics.median(t), 3) for name, t in times.items()}
         judged = {row.name: judge(row, times) for row in rows}
@@ -83,12 +83,15 @@ def _rows(engine: OneLayer) -> list[Row]:
     ]
 
 
-STREAM_ROWS = [
+FURTHER_ROWS = [
     Row("bound(), graph", ("replay",), 0.5),
     # That the caller may drop the input while it is read is what record_stream is for.
     Row(ASYNC, ("raw_async", "alloc", "record_stream"), 2),
     Row("async, default stream", (ASYNC,)),
     Row("model(x), side stream", ("model(x)",)),
+    Row("model(x), graph", ("replay", "alloc")),
+    # What CPython takes to call an instance with a keyword.
+    Row("model.__call__(x, out=y)", ("raw_sync",)),
 ]
 
 
@@ -135,8 +138,8 @@ def _given(model: Any, inputs: tuple[torch.Tensor, ...], ready: Any) -> dict[str
     }
 
 
-def _on_streams(small: Small) -> dict[str, Subject]:
-    """Return what needs a side stream or a CUDA graph, of the engine with one input."""
+def _further(small: Small) -> dict[str, Subject]:
+    """Return what is measured of the engine with one input alone: streams, CUDA graphs, CPython."""
     (x,), side = small.inputs, torch.cuda.Stream()
     queued, graphed = (small.model.with_execution(kind) for kind in ("async", "graph"))
     bound, again, replayed = small.bound(), small.bound(), graphed.bind(x)
@@ -144,12 +147,19 @@ def _on_streams(small: Small) -> dict[str, Subject]:
     raw_async()
     replay()
     with torch.cuda.stream(side):
-        beside = [queued(x), model(x)]
-    results = [bound.outputs, again.outputs, replayed(), queued(x), *beside]
+        beside = {ASYNC: queued(x), "model(x), side stream": model(x)}
+    function, ready = model.__call__, model(x)
+    results = {
+        "raw_async": bound.outputs,
+        "replay": again.outputs,
+        "bound(), graph": replayed(),
+        "async, default stream": queued(x),
+        "model(x), graph": graphed(x),
+        "model.__call__(x, out=y)": function(x, out=ready),
+        **beside,
+    }
     torch.cuda.synchronize()
-    for what, result in zip(
-        ("raw_async", "replay", "bound(), graph", "async", ASYNC, "sync"), results, strict=True
-    ):
+    for what, result in results.items():
         require_right(result, small.expected, what)
     return {
         "raw_async": Subject(raw_async, side, bound),
@@ -159,6 +169,8 @@ def _on_streams(small: Small) -> dict[str, Subject]:
         ASYNC: Subject(lambda: queued(x), side),
         "async, default stream": Subject(lambda: queued(x)),
         "model(x), side stream": Subject(lambda: model(x), side),
+        "model(x), graph": Subject(lambda: graphed(x)),
+        "model.__call__(x, out=y)": Subject(lambda: function(x, out=ready)),
     }
 
 

@@ -41,12 +41,14 @@ class Context:
 
     Attributes:
         stream: The CUDA stream that may still be running it; None where every call has waited.
+        detour: Gives its work to the legacy default stream; made when it is first needed.
         where: The addresses that ``locate`` gave its tensors, in the engine's order; None if
             unknown. ``execute`` has its own.
     """
 
     __slots__ = (
         "allocations",
+        "detour",
         "enqueue",
         "execute",
         "handle",
@@ -54,7 +56,6 @@ class Context:
         "locate",
         "profile",
         "shapes",
-        "side",
         "stream",
         "where",
     )
@@ -68,7 +69,7 @@ class Context:
         self.profile = int(handle.active_optimization_profile)
         self.shapes: Shapes | None = None
         self.allocations: Any = None
-        self.side: Any = None
+        self.detour: Callable[[], bool] | None = None
         self.stream: int | None = None
         self.where: tuple[int, ...] | None = None
 

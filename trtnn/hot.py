@@ -10,12 +10,13 @@ import linecache
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.autograd.graph import increment_version
 
+from trtnn.launching import take_detour
 from trtnn.prepared import Prepared, make_room
 from trtnn.runner import ALIGNMENT, Runner
 from trtnn.streams import refuse_capture
@@ -84,7 +85,12 @@ ENQUEUE = """where = ({where},)
         if context.where != where:
             done = {located}
             context.where = where
-        done = done and context.enqueue(stream)"""
+        done = done and {launch}"""
+# The legacy default stream's number is 0.
+LAUNCH = {
+    False: "context.enqueue(stream)",
+    True: "(context.enqueue(stream) if stream else detour(context))",
+}
 WAIT = {
     "sync": """number = current(index)
     if {condition}:
@@ -162,7 +168,11 @@ class Kind:
             f"context.locate({name!r}, {address})"
             for name, address in zip(self.names, self.order, strict=True)
         ]
-        return ENQUEUE.format(where=", ".join(self.order), located=" and ".join(located))
+        return ENQUEUE.format(
+            where=", ".join(self.order),
+            located=" and ".join(located),
+            launch=LAUNCH[self.cuda],
+        )
 
     def source(self) -> str:
         """Return the source of the function that makes a call."""
@@ -202,8 +212,8 @@ def _code(kind: Kind) -> Any:
 
 
 FIXED = (
-    "state find general take drop fail pool current index wait capturing refuse_capture device_now "
-    "allocate written device"
+    "state find general take drop fail detour pool current index wait capturing refuse_capture "
+    "device_now allocate written device"
 ).split()
 ENTRY = "check check_into apart free stream known".split()
 
@@ -326,6 +336,7 @@ def make_hot(caller: Caller, runner: Runner, result: type | None, *, takes_out: 
         "take": lambda known, stream: runner.take(known.prepared, stream),
         "drop": runner.pool.drop,
         "fail": runner.fail,
+        "detour": partial(take_detour, streams),
         "pool": runner.pool,
         "current": streams.current,
         "index": streams.index,
@@ -354,12 +365,9 @@ def entry_for(
         return None  # no memory, no address
     if not all(runner.is_ready(i, tensor) for i, tensor in enumerate(tensors)):
         return None
-    stream = None
-    if runner.execution == "async":
-        stream = runner.streams.number()
-        if runner.on_cuda and stream == 0:
-            return None  # through another stream, with events
-    known = Known(prepared, runner.streams.object(stream) if stream else None)
+    stream = runner.streams.number() if runner.execution == "async" else None
+    named = runner.streams.object(stream) if stream is not None and runner.on_cuda else None
+    known = Known(prepared, named)
     layouts = [part for layout in prepared.outputs for part in layout]
     both = guard([*tensors, *outputs])
     return (guard(tensors), both, {}, prepared.home(stream), stream, known, *layouts)

@@ -12,7 +12,7 @@ from trtnn.contexts import Context
 from trtnn.errors import BuildError, StreamError
 from trtnn.graphs import Captured
 from trtnn.prepared import Prepared, make_room
-from trtnn.streams import refuse_capture
+from trtnn.streams import Streams, make_detour, refuse_capture
 
 if TYPE_CHECKING:
     from trtnn.runner import Runner
@@ -65,21 +65,18 @@ def place(runner: Runner, context: Context, addresses: Sequence[int]) -> None:
 
 
 def enqueue(runner: Runner, context: Context, stream: int) -> bool:
-    """Give a context's work to a stream.
-
-    The legacy default stream gets it through another stream, with events both ways: on the default
-    stream itself TensorRT adds synchronizations.
-    """
+    """Give a context's work to a stream; the legacy default stream gets it by a detour."""
     if stream or not runner.on_cuda:
         return context.enqueue(stream)
-    if context.side is None:
-        context.side = torch.cuda.Stream(runner.device)  # type: ignore[no-untyped-call]
-    default = runner.streams.object(stream)
-    context.side.wait_stream(default)
-    try:
-        return context.enqueue(context.side.cuda_stream)
-    finally:
-        default.wait_stream(context.side)
+    return take_detour(runner.streams, context)
+
+
+def take_detour(streams: Streams, context: Context) -> bool:
+    """Give a context's work to the legacy default stream, which is current."""
+    detour = context.detour
+    if detour is None:
+        detour = context.detour = make_detour(context.enqueue, streams.object(0))
+    return detour()
 
 
 def replay(runner: Runner, prepared: Prepared, inputs: Tensors, results: Tensors) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -60,6 +61,32 @@ class Streams:
         """Keep a tensor's memory, which may be another stream's, until the current one read it."""
         if self.on_cuda:
             tensor.record_stream(self.object(number))
+
+
+def make_detour(enqueue: Callable[[int], bool], default: torch.cuda.Stream) -> Callable[[], bool]:
+    """Return what runs ``enqueue`` in the order of the default stream, on a stream of its own.
+
+    On the legacy default stream itself TensorRT adds synchronizations. The events are recorded
+    anew in each call: a stream that waits for one waits for what it was recorded for last.
+    """
+    side: Any = torch.cuda.Stream(default.device)  # type: ignore[no-untyped-call]
+    number = side.cuda_stream
+    events = [torch.cuda.Event(), torch.cuda.Event()]  # type: ignore[no-untyped-call]
+    # The base class's methods, without a Python function around each.
+    bare: list[Any] = [super(torch.cuda.Event, event) for event in events]
+    before, after = bare
+    record, wait, record_done, wait_done = before.record, before.wait, after.record, after.wait
+
+    def call() -> bool:
+        record(default)
+        wait(side)
+        try:
+            return enqueue(number)
+        finally:
+            record_done(side)
+            wait_done(default)
+
+    return call
 
 
 def _settle(device: torch.device, number: int) -> None:
