@@ -71,7 +71,7 @@ def measure_overhead(_: Case, builds: Builds, effort: Effort) -> dict[str, Any]:
     return {"engines": found, "rounds": effort.of(ROUNDS), "met": all_met(bars)}
 
 
-RAW = ("raw_sync", "raw_async", "alloc", "replay", "record_stream")
+RAW = ("raw_sync", "raw_async", "alloc", "replay", "copy", "record_stream")
 
 
 def _rows(engine: OneLayer) -> list[Row]:
@@ -89,7 +89,8 @@ FURTHER_ROWS = [
     Row(ASYNC, ("raw_async", "alloc", "record_stream"), 2),
     Row("async, default stream", (ASYNC,)),
     Row("model(x), side stream", ("model(x)",)),
-    Row("model(x), graph", ("replay", "alloc")),
+    # The input is copied in, the output out.
+    Row("model(x), graph", ("replay", "alloc", "copy", "copy")),
     # What CPython takes to call an instance with a keyword.
     Row("model.__call__(x, out=y)", ("raw_sync",)),
 ]
@@ -148,7 +149,7 @@ def _further(small: Small) -> dict[str, Subject]:
     replay()
     with torch.cuda.stream(side):
         beside = {ASYNC: queued(x), "model(x), side stream": model(x)}
-    function, ready = model.__call__, model(x)
+    function, ready, target = model.__call__, model(x), torch.empty_like(x)
     results = {
         "raw_async": bound.outputs,
         "replay": again.outputs,
@@ -164,6 +165,7 @@ def _further(small: Small) -> dict[str, Subject]:
     return {
         "raw_async": Subject(raw_async, side, bound),
         "replay": Subject(lambda: replay(), memory=again),
+        "copy": Subject(lambda: target.copy_(x)),
         "record_stream": Subject(lambda: x.record_stream(side), side),
         "bound(), graph": Subject(lambda: replayed()),
         ASYNC: Subject(lambda: queued(x), side),

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +13,7 @@ import torch
 import trtnn
 from tests import double
 from tests.on_double import on_double
-from trtnn import graphs, hot
+from trtnn import graphs
 from trtnn.errors import InputError, OptionError, StreamError, UnsupportedError
 
 VERSIONS = ("8.6", "10", "11")
@@ -149,81 +147,16 @@ def test_what_bind_cannot_read_in_place_is_refused() -> None:
         model.bind(torch.zeros(4, 3), torch.zeros(3, 4).t())
 
 
-def test_a_hot_call_runs_one_python_function_and_asks_for_nothing() -> None:
-    """The bars of the call on a GPU, as counts: Python calls, TensorRT calls, allocations."""
-    model = make("8.6")
-    runner = model._runner
+def test_an_input_with_a_gradient_leaves_no_trace_in_a_graph() -> None:
+    model = make("8.6", "graph")
     x, y = pair(4)
-    out = model(x, y)
-    bound = model.bind(x, y)
-    (context,) = runner.pool.contexts
-    for held in runner.pool.holders:
-        held.ready[0].execute = lambda addresses: True
-    context.execute = lambda addresses: True
-    for call in (lambda: model(x, y), lambda: model(x, y, out=out), bound):
-        call()
-        before = dict(context.handle.calls), dict(runner.engine.handle.calls)
-        seen: list[str] = []
-        sys.setprofile(partial(_note, seen))
-        try:
-            call()
-        finally:
-            sys.setprofile(None)
-        assert [name for name in seen if name != "<lambda>"] == ["call"]
-        assert (dict(context.handle.calls), dict(runner.engine.handle.calls)) == before
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_a_queued_call_tells_tensorrt_only_addresses_that_changed(version: str) -> None:
-    model = make(version, "async")
-    large = pair(8)
-    whole = model(*large)
-    small, results = (tuple(t[:4] for t in tensors) for tensors in (large, whole))
-    model(*small, out=results)
-    (context,) = model._runner.pool.contexts
-    for given, out, count in (
-        (small, results, 0),
-        (small, results, 0),
-        (small, tuple(torch.zeros(4, 3) for _ in range(2)), 4),
-        (small, results, 4),
-        (large, whole, 4),  # the same addresses, but the context got other shapes
-        (small, results, 4),
-        (small, results, 0),
-    ):
-        before = context.handle.calls["set_tensor_address"]
-        answer = model(*given, out=out)
-        told = context.handle.calls["set_tensor_address"] - before
-        assert torch.equal(answer[0], sum(given))
-        assert told == count
-
-
-def _note(seen: list[str], frame: Any, event: str, _: Any) -> None:
-    if event == "call":
-        seen.append(frame.f_code.co_name)
-
-
-def test_calls_that_alternate_between_shapes_stay_hot() -> None:
-    model = make("8.6")
-    calls = [pair(4), pair(7)]
-    for x, y in calls:
-        model(x, y)
-    model._caller.runner = None  # what is not hot fails
-    for x, y in calls * 3:
-        torch.testing.assert_close(model(x, y)[0], x + y)
-
-
-def test_the_plain_guard_is_as_strict_as_pytorchs(monkeypatch: pytest.MonkeyPatch) -> None:
-    x = torch.randn(4, 3)
-    others = [x.double(), x.t(), x[:2], x.to("meta"), x._neg_view(), torch.nn.Parameter(x), 3, None]
-    for made in (hot.guard([x]), hot.plain_guard([x])):
-        assert made(torch.randn(4, 3)) and not any(made(other) for other in others)
-    monkeypatch.setattr(hot, "guard", hot.plain_guard)
-    model = make("8.6")
-    for size in (4, 4, 7):
-        a, b = pair(size)
-        torch.testing.assert_close(model(a, b)[0], a + b)
-    with pytest.raises(InputError, match="y: size 5 of dim 0 should be 7"):
-        model(a, torch.zeros(5, 3))
+    x.requires_grad_()
+    for _ in range(3):
+        results = model(x, y)
+        torch.testing.assert_close(results[0], (x + y).detach())
+        assert not any(t.requires_grad for t in results)
+    (captured,) = model._runner.graphs.values()
+    assert not any(t.requires_grad for t in captured.inputs)
 
 
 def test_a_capture_that_is_refused_falls_back_once_with_a_warning(

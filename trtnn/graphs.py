@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from trtnn.errors import StreamError
 from trtnn.streams import Streams
 
 _one_at_a_time = threading.Lock()  # PyTorch's allocator follows one capture well
+_uses = itertools.count()
 
 
 class Captured:
@@ -27,6 +29,9 @@ class Captured:
         context: Has its shapes and addresses; nobody else uses it.
         inputs: The memory that the engine reads.
         results: The memory that it writes.
+
+    Attributes:
+        used: Grows from one use of any graph to the next.
 
     Raises:
         StreamError: TensorRT cannot be captured here, or the replay gave something else.
@@ -43,6 +48,7 @@ class Captured:
         self.lock = threading.Lock()
         self.stream: int | None = None  # that may still be running it
         self.context: Context | None = context
+        self.used = next(_uses)
         with _one_at_a_time:
             self.replay: Callable[[], None] | None = record(context, streams, results)
 
@@ -53,18 +59,21 @@ class Captured:
             False, with nothing done, where the graph was given up in the meantime.
         """
         with self.lock:
-            if self.replay is None:
+            replay, streams = self.replay, self.streams
+            if replay is None:
                 return False
-            number = self.streams.number()
-            if self.stream not in (None, number):
-                self.streams.settle(self.stream)
-            self.stream = number
+            number = streams.number()
+            if number != self.stream:
+                if self.stream is not None:
+                    streams.settle(self.stream)
+                self.stream = number
             for own, given in zip(self.inputs, inputs, strict=True):
-                own.copy_(given.detach())
-                self.streams.keep(given, number)
-            self.replay()
+                own.copy_(given.detach() if given.requires_grad else given)
+                streams.keep(given, number)
+            replay()
             for result, own in zip(results, self.results, strict=True):
                 result.copy_(own)
+            self.used = next(_uses)
         return True
 
     def __del__(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import linecache
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch.autograd.graph import increment_version
 
+from trtnn.guards import guard
 from trtnn.launching import take_detour
 from trtnn.prepared import Prepared, make_room
 from trtnn.runner import ALIGNMENT, Runner
@@ -46,7 +47,11 @@ def call(*args, {out}**named):
         return general(args, named, {given})
     {memory}
     {wait}
-    try:
+    {run}
+    {record}
+    return {result}
+"""
+RUN = """try:
         context = free.pop()
     except IndexError:
         context = take(known, stream)
@@ -59,10 +64,11 @@ def call(*args, {out}**named):
         fail(context)
     free.append(context)
     if pool.waiting:
-        pool.wake()
-    {record}
-    return {result}
-"""
+        pool.wake()"""
+# One that others pushed out, or that a refit gave up, is captured anew.
+REPLAY = """graph = graphs.get(known.prepared.graph)
+    if graph is None or not graph.run(({inputs},), ({results},)):
+        return general(args, named, {given})"""
 FITS = "fits = not (named or {nested}) and check({inputs})"
 FITS_INTO = """if out is None:
             fits = not (named or {nested}) and check({inputs})
@@ -98,6 +104,8 @@ WAIT = {
     "async": """if current(index) != stream:
         return general(args, named, {given})
     if capturing():
+        refuse_capture()""",
+    "graph": """if current(index) and capturing():  # the default stream never is
         refuse_capture()""",
 }
 
@@ -162,7 +170,7 @@ class Kind:
     @property
     def execute(self) -> str:
         """The statements that run a context."""
-        if self.execution == "sync":
+        if self.execution != "async":
             return f"done = context.execute([{', '.join(self.order * self.blocks)}])"
         located = [
             f"context.locate({name!r}, {address})"
@@ -180,6 +188,7 @@ class Kind:
         if not self.cuda or self.execution != "async":
             words["record"] = ""
         wait = WAIT[self.execution].format(**words, condition="number" if self.waits else "True")
+        run = REPLAY if self.execution == "graph" else RUN
         result = RESULTS[self.result].format(words["results"])
         body = TEMPLATE.format(
             **words,
@@ -192,7 +201,7 @@ class Kind:
             elsewhere="device_now() != index or " if self.elsewhere else "",
             memory=(INTO if out else "{allocate}\n    {addresses}").format(**words),
             wait=wait if self.cuda else "",
-            execute=self.execute,
+            run=run.format(**words, execute=self.execute),
             result=f"{result} if out is None else out" if out and self.result else result,
         )
         parameters = [*FIXED, *(f"dtype{i}" for i in range(self.outputs))]
@@ -212,8 +221,8 @@ def _code(kind: Kind) -> Any:
 
 
 FIXED = (
-    "state find general take drop fail detour pool current index wait capturing refuse_capture "
-    "device_now allocate written device"
+    "state find general take drop fail detour graphs pool current index wait capturing "
+    "refuse_capture device_now allocate written device"
 ).split()
 ENTRY = "check check_into apart free stream known".split()
 
@@ -252,43 +261,6 @@ def _never(*args: Any) -> bool:
     return False
 
 
-def guard(tensors: Sequence[torch.Tensor]) -> Callable[..., bool]:
-    """Return what says whether tensors are like these: class, dtype, device, sizes, strides.
-
-    PyTorch's own guard does it in 0.14 us; it is no public name, so there is another way.
-    """
-    guards = getattr(getattr(torch._C, "_dynamo", None), "guards", None)
-    found = getattr(guards, "TensorGuards", None)
-    if found is None:
-        return plain_guard(tensors)
-    made = found(*tensors, dynamic_dims_sizes=None, dynamic_dims_strides=None)
-    check: Callable[..., bool] = made.check
-    return check
-
-
-def plain_guard(tensors: Sequence[torch.Tensor]) -> Callable[..., bool]:
-    """Return the same as ``guard``, by public names alone."""
-    likes = [(type(t), t.dtype, t.device, t.shape, t.stride(), t.is_neg()) for t in tensors]
-
-    def check(*given: Any) -> bool:
-        if len(given) != len(likes):
-            return False
-        for tensor, (kind, *like) in zip(given, likes, strict=True):
-            if type(tensor) is not kind:
-                return False
-            if [
-                tensor.dtype,
-                tensor.device,
-                tensor.shape,
-                tensor.stride(),
-                tensor.is_neg(),
-            ] != like:
-                return False
-        return True
-
-    return check
-
-
 def can_be_hot(runner: Runner, result: type | None) -> bool:
     """Say whether calls of a runner can take the hot path at all."""
     same = [v.spec.dtype is runner.outputs[i][1] for i, v in enumerate(runner.graph.outputs)]
@@ -302,19 +274,13 @@ def can_be_hot(runner: Runner, result: type | None) -> bool:
     )
 
 
-def make_hot(caller: Caller, runner: Runner, result: type | None, *, takes_out: bool) -> Any:
-    """Return a model's call.
-
-    Args:
-        caller: Does what is not hot: ``find`` looks an entry up, ``general`` needs none.
-        result: The class of the result: tuple or list of all outputs, or None for one tensor.
-    """
-    tensors, streams = runner.engine.tensors, runner.streams
+def _kind_of(runner: Runner, result: type | None, *, takes_out: bool) -> Kind:
+    tensors = runner.engine.tensors
     order = [""] * len(tensors)
     for letter, places in (("a", runner.inputs), ("b", runner.outputs)):
         for i, (place, _) in enumerate(places):
             order[place] = f"{letter}{i}"
-    kind = Kind(
+    return Kind(
         inputs=len(runner.inputs),
         outputs=len(runner.outputs),
         order=tuple(order),
@@ -323,12 +289,21 @@ def make_hot(caller: Caller, runner: Runner, result: type | None, *, takes_out: 
         execution=runner.execution,
         blocks=runner.blocks,
         cuda=runner.on_cuda,
-        waits=streams.waits,
+        waits=runner.streams.waits,
         takes_out=takes_out,
         elsewhere=runner.elsewhere,
     )
-    names: dict[str, Any] = {}
-    exec(_code(kind), names)
+
+
+def make_hot(caller: Caller, runner: Runner, result: type | None, *, takes_out: bool) -> Any:
+    """Return a model's call.
+
+    Args:
+        caller: Does what is not hot: ``find`` looks an entry up, ``general`` needs none.
+        result: The class of the result: tuple or list of all outputs, or None for one tensor.
+    """
+    streams, names = runner.streams, dict[str, Any]()
+    exec(_code(_kind_of(runner, result, takes_out=takes_out)), names)
     given = {
         "state": caller.state,
         "find": caller.find,
@@ -337,6 +312,7 @@ def make_hot(caller: Caller, runner: Runner, result: type | None, *, takes_out: 
         "drop": runner.pool.drop,
         "fail": runner.fail,
         "detour": partial(take_detour, streams),
+        "graphs": runner.graphs,
         "pool": runner.pool,
         "current": streams.current,
         "index": streams.index,

@@ -94,15 +94,16 @@ def replay(runner: Runner, prepared: Prepared, inputs: Tensors, results: Tensors
 
 def graph_of(runner: Runner, prepared: Prepared, inputs: Tensors) -> Captured | None:
     """Return the CUDA graph of a call's shapes; None where the engine cannot be captured."""
-    key = (prepared.shapes, prepared.profile)
+    key, graphs = prepared.graph, runner.graphs
     runner.pool.require_own_process()
     with runner.capturing, runner.pool.lending():
         if key in runner.uncaptured:
             return None
-        captured = runner.graphs.pop(key, None)
+        captured = graphs.get(key)
         if captured is None or captured.replay is None:
-            while len(runner.graphs) >= MAX_GRAPHS:
-                runner.graphs.pop(next(iter(runner.graphs)))
+            graphs.pop(key, None)
+            while len(graphs) >= MAX_GRAPHS:
+                graphs.pop(min(graphs, key=lambda other: graphs[other].used))
             with torch.inference_mode(mode=False):  # later calls write there in any mode
                 own = [torch.empty_like(t).copy_(t.detach()) for t in inputs]
                 captured = capture(runner, prepared, own, runner.allocate(prepared))
@@ -112,7 +113,7 @@ def graph_of(runner: Runner, prepared: Prepared, inputs: Tensors) -> Captured | 
             make_room(runner.uncaptured)
             runner.uncaptured[key] = None
         else:
-            runner.graphs[key] = captured  # the last is the most recently used
+            graphs[key] = captured
     return captured
 
 
