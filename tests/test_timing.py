@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,34 @@ from trtnn.engine import Engine, build
 from trtnn.errors import BuildError, OptionError
 from trtnn.options import BuildOptions
 from trtnn.timing import Timings, load, timing_cache_file
+
+
+class Convolutions(torch.nn.Module):
+    """Layers that TensorRT times one by one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = torch.nn.ModuleList(
+            [torch.nn.Conv2d(8, 16, 3, padding=1), torch.nn.Conv2d(16, 8, 5)]
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            x = torch.relu(layer(x))
+        return x
+
+
+class Fused(torch.nn.Module):
+    """What TensorRT makes one region of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.norm = torch.nn.Linear(32, 32), torch.nn.LayerNorm(32)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.query(x)
+        return self.norm(torch.softmax(y @ x.transpose(2, 3), -1) @ x)
+
 
 DOUBLES = {version: double.load(version) for version in VERSIONS}
 
@@ -93,7 +122,7 @@ def test_the_file_is_replaced_at_once_and_under_the_lock(tmp_path: Path) -> None
     with open(path, "rb") as reader:
         Timings(b"", path).add(b" new", combine)
         assert reader.read() == b"old"
-    assert (seen, path.read_bytes()) == (["locked"], b"old new")
+    assert (set(seen), path.read_bytes()) == ({"locked"}, b"old new")
     with open(tmp_path / "timings.lock", "ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -163,12 +192,69 @@ def test_one_file_for_each_kind_of_gpu_and_tensorrt(tmp_path: Path) -> None:
     )
 
 
+HEAD = b"timing cache of the double 8"
+FUSED = HEAD + b"\nMyelin fused"  # of which 8.6.0 reads nothing
+
+
 def test_a_file_that_tensorrt_does_not_read_is_made_anew_with_a_warning(tmp_path: Path) -> None:
     """8.6.0 returns an empty cache for one that it cannot read, and says so in its log alone."""
     path = tmp_path / "timings"
-    path.write_bytes(b"timing cache of the double 8\nunreadable")
+    path.write_bytes(FUSED)
     with pytest.warns(UserWarning, match=r"could not read .*timings\n.*will not be used!; it is"):
         engine = built("8.6", torch.relu, timing_cache=path)
     assert engine.timing_digest == Timings(b"").digest
     assert path.read_bytes() == engine.timing_cache
     built("8.6", torch.relu, timing_cache=path)  # without a warning
+
+
+@pytest.mark.parametrize("content", [HEAD, HEAD + b"\nconvolution", FUSED + b"\nconvolution"])
+def test_a_complaint_about_a_part_is_kept_back_where_the_rest_is_used(
+    content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """8.6.0 says of every cache that it will not be used; what is in it is."""
+    path = tmp_path / "timings"
+    path.write_bytes(content)
+    engine = built("8.6", torch.relu, timing_cache=path)
+    assert engine.timing_digest == hashlib.sha256(content).hexdigest()
+    assert "convolution" in entries(path.read_bytes()) or content == HEAD
+    assert caplog.records == []
+
+
+def test_what_cannot_be_read_again_pushes_nothing_out(tmp_path: Path) -> None:
+    library = TensorRT(DOUBLES["8.6"])
+    builder = library.builder()
+    config = library.config(builder, BuildOptions(), tf32=True, half=False)
+    combine = partial(library.combine_timings, config)
+    path, good = tmp_path / "timings", HEAD + b"\nconvolution"
+    for before, spare, after in (
+        (good, True, good),
+        (good, False, good),
+        (None, False, FUSED),  # the file that the caller named
+        (None, True, None),
+        (FUSED, True, FUSED),
+    ):
+        path.unlink(missing_ok=True)
+        if before is not None:
+            path.write_bytes(before)
+        Timings(b"", path, spare=spare).add(FUSED, combine)
+        assert (path.read_bytes() if path.exists() else None) == after
+
+
+@pytest.mark.gpu
+def test_timings_are_used_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Layers that are timed one by one, and fused regions, whose timings 8.6.0 does not read."""
+    torch.manual_seed(0)
+    nets = [Convolutions(), Convolutions(), Fused(), Fused(), Convolutions()]
+    digests, sizes = [], []
+    for net in nets:
+        x = torch.randn(2, 8, 32, 32, device="cuda")
+        options: Any = {"inputs": [x], "cache": tmp_path, "precision": "fp32"}
+        model = trtnn.compile(net.cuda(), **options)
+        torch.testing.assert_close(model(x), net(x), rtol=1e-3, atol=1e-3)
+        digests.append(model.engine.timing_digest)
+        (file,) = tmp_path.glob("timing-*.cache")
+        sizes.append(file.stat().st_size)
+    empty = Timings(b"").digest
+    assert digests[0] == empty and empty not in digests[1:]
+    assert sizes[1] == sizes[0] <= min(sizes)
+    assert [r for r in caplog.records if r.levelname == "ERROR"] == []

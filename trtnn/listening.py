@@ -28,9 +28,11 @@ class Log:
 
     def __init__(self, trt: ModuleType, level: int) -> None:
         self.errors: list[str] = []
-        self.readers: dict[int, Callable[[str], None]] = {}  # by the thread whose lines they read
+        # By the thread whose lines they are.
+        self.readers: dict[int, Callable[[str], None]] = {}
+        self.held: dict[int, list[tuple[int, str]]] = {}
         self.level = level
-        sink = logging.getLogger("trtnn.tensorrt")
+        self.sink = logging.getLogger("trtnn.tensorrt")
         log = self
 
         class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
@@ -38,17 +40,34 @@ class Log:
                 trt.ILogger.__init__(self)
 
             def log(self, severity: Any, message: str) -> None:
-                number = _LEVELS[severity.name]
-                if number >= logging.ERROR:
-                    log.errors.append(message)
-                    del log.errors[:-20]
-                if number >= log.level:
-                    sink.log(number, message)
-                reader = log.readers.get(threading.get_ident()) if log.readers else None
-                if reader is not None:
-                    reader(message)
+                held = log.held.get(threading.get_ident()) if log.held else None
+                line = _LEVELS[severity.name], message
+                log.receive(*line) if held is None else held.append(line)
 
         self.handle = Logger()
+
+    def receive(self, level: int, message: str) -> None:
+        """Pass one line on."""
+        if level >= logging.ERROR:
+            self.errors.append(message)
+            del self.errors[:-20]
+        if level >= self.level:
+            self.sink.log(level, message)
+        reader = self.readers.get(threading.get_ident()) if self.readers else None
+        if reader is not None:
+            reader(message)
+
+    @contextmanager
+    def hold(self) -> Iterator[list[tuple[int, str]]]:
+        """Keep this thread's lines back: levels and texts. What is left of them is passed on."""
+        thread = threading.get_ident()
+        lines = self.held[thread] = []
+        try:
+            yield lines
+        finally:
+            del self.held[thread]
+            for line in lines:
+                self.receive(*line)
 
     def take(self) -> str:
         """Return TensorRT's error lines since the last call."""

@@ -27,7 +27,7 @@ def timing_cache_file(folder: Path, target: Target, gpu_name: str, sm_count: int
     return folder / f"{TIMINGS}{target.version}-{quote(gpu_name, safe='')}-{sm_count}.cache"
 
 
-# TensorRT 8.6.0 on an H100 says so of every timing cache, its own of a moment ago included. Such a
+# TensorRT 8.6.0 says so of timings of fused regions alone, its own of a moment ago included. Such a
 # build is right and times everything anew, which is no reason for an error.
 UNUSED = "The timing cache will not be used"
 
@@ -94,7 +94,14 @@ class Timings:
         self, present: bytes, measured: bytes, combine: Callable[[bytes, bytes], bytes]
     ) -> bytes:
         try:
-            return combine(present, measured) if present else measured
+            combine(b"", measured)
+        except BuildError as error:
+            if UNUSED not in error.message:
+                raise
+            # Nobody can read it; the cache's own file does without.
+            return present if self.spare else present or measured
+        try:
+            return combine(present, measured)
         except BuildError as error:
             if not self.spare and UNUSED not in error.message:
                 raise

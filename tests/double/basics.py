@@ -137,7 +137,6 @@ class TimingCache(Plain):
         number = head.removeprefix(f"{self._head} ")
         self._version = int(number) if number.isdigit() else None
         self._entries = set(entries)
-        self._unreadable = "unreadable" in entries
 
     def serialize(self) -> Any:
         lines = [f"{self._head} {self._version}", *sorted(self._entries)]
