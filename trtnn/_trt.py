@@ -18,7 +18,6 @@ from trtnn.listening import Log, watching
 from trtnn.memory_formats import check_format, require_format
 from trtnn.options import BuildOptions
 from trtnn.progress import display, uninterrupted
-from trtnn.timing import Timings
 
 _DTYPES = {
     "float32": "FLOAT",
@@ -192,45 +191,13 @@ class TensorRT:
         """Create the builder's configuration from options and the graph's types."""
         trt = self.trt
         config = self._made(builder.create_builder_config(), "create a builder config")
-        configure(trt, builder, config, options, self._lines)
+        configure(trt, builder, config, options, self.log.said)
         if not tf32:
             config.clear_flag(trt.BuilderFlag.TF32)
         if half and not self.target.strongly_typed:
             config.set_flag(trt.BuilderFlag.FP16)
             config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
         return config
-
-    def start_timings(self, config: Any, timings: Timings) -> None:
-        """Let a build start from timings, and add its own to them."""
-        where = f"the timing cache {timings.path or ''}".strip()
-        cache = self._read_timings(config, timings.content, where)
-        # 8.6's cache carries the board's UUID; options.py says who answers for the GPU's model.
-        if not config.set_timing_cache(cache, ignore_mismatch=True):
-            raise BuildError(f"TensorRT refused {where}" + self._lines(), search=False)
-
-    def _read_timings(self, config: Any, content: bytes, where: str) -> Any:
-        """Return the timing cache that TensorRT makes of a serialized one.
-
-        8.6.0 never reads what it keeps there of fused regions (Myelin), and says in its log that
-        the cache will not be used. All else is read and used, and then that is no error.
-        """
-        self.log.take()
-        with self.log.hold() as lines:
-            cache = config.create_timing_cache(content)
-            empty = _size(config.create_timing_cache(b""))
-            if cache is not None and (_size(cache) > empty or empty == len(content)):
-                lines[:] = [line for line in lines if line[0] < logging.ERROR]
-        cache = self._made(cache, f"read {where}")
-        if said := self._lines():
-            raise BuildError(f"TensorRT could not read {where}{said}", search=False)
-        return cache
-
-    def combine_timings(self, config: Any, first: bytes, second: bytes) -> bytes:
-        """Return the entries of two serialized timing caches as one."""
-        cache, other = (self._read_timings(config, c, "the timing cache") for c in (first, second))
-        done = cache.combine(other, ignore_mismatch=True)
-        self.require(done, "combine the timing caches")
-        return bytes(cache.serialize())
 
     def require_format(
         self, tensor: Any, form: str, dtype: str, divides: Callable[[int], bool]
@@ -262,7 +229,7 @@ class TensorRT:
         for name, ends in (integers or {}).items():
             profile.set_shape_input(name, *([end] for end in ends))
         if config.add_optimization_profile(profile) < 0:
-            raise BuildError("TensorRT refused the profile" + self._lines(), search=False)
+            raise BuildError("TensorRT refused the profile" + self.log.said(), search=False)
 
     def build(
         self,
@@ -294,7 +261,7 @@ class TensorRT:
         if watch.broken is not None:
             warnings.warn(f"the progress cannot be shown: {watch.broken!r}", stacklevel=2)
         if plan is None:
-            lines = self._lines()
+            lines = self.log.said()
             note = memory_note(self.trt, config, lines, free_bytes)
             what = "was told by progress_monitor to stop" if watch.refused else "could not build"
             raise BuildError(f"TensorRT {what} the engine{lines}{note}", search=False)
@@ -342,7 +309,8 @@ class TensorRT:
         listed = refitter.get_all_weights()
         if lost := sorted(set(needed) - set(listed)):
             raise BuildError(
-                f"TensorRT cannot refit {', '.join(map(repr, lost))}" + self._lines(), search=False
+                f"TensorRT cannot refit {', '.join(map(repr, lost))}" + self.log.said(),
+                search=False,
             )
         for name in listed:
             if name in weights:
@@ -350,7 +318,7 @@ class TensorRT:
                 self.require(done, f"take the weights {name!r}")
         if missing := refitter.get_missing_weights():
             names = ", ".join(map(repr, missing))
-            raise BuildError(f"TensorRT misses the weights {names}" + self._lines(), search=False)
+            raise BuildError(f"TensorRT misses the weights {names}" + self.log.said(), search=False)
         return refitter
 
     def context(self, engine: Any, *, own: bool = True) -> Any:
@@ -380,7 +348,7 @@ class TensorRT:
         """Give a context a profile, and wait until it has it."""
         context.set_optimization_profile_async(profile, stream)
         if context.active_optimization_profile != profile:
-            raise BuildError(f"TensorRT could not select profile {profile}" + self._lines())
+            raise BuildError(f"TensorRT could not select profile {profile}" + self.log.said())
 
     def tensors(self, engine: Any) -> list[tuple[str, bool, str]]:
         """Return (name, is input, dtype name) of each I/O tensor, in binding order."""
@@ -429,7 +397,7 @@ class TensorRT:
     def require(self, done: bool, what: str) -> None:  # noqa: FBT001 - TensorRT's own answer
         """Raise BuildError unless a call succeeded."""
         if not done:
-            raise BuildError(f"TensorRT could not {what}" + self._lines(), search=False)
+            raise BuildError(f"TensorRT could not {what}" + self.log.said(), search=False)
 
     def binding_blocks(self, engine: Any) -> int:
         """Return how often the binding list repeats: once for each profile on 8.6."""
@@ -437,14 +405,5 @@ class TensorRT:
 
     def _made(self, thing: Any, what: str) -> Any:
         if thing is None:
-            raise BuildError(f"TensorRT could not {what}" + self._lines(), search=False)
+            raise BuildError(f"TensorRT could not {what}" + self.log.said(), search=False)
         return thing
-
-    def _lines(self) -> str:
-        lines = self.log.take()
-        return f"\n    {lines}" if lines else ""
-
-
-def _size(cache: Any) -> int:
-    """Return how many bytes a timing cache takes, in which an empty one has its header alone."""
-    return len(bytes(cache.serialize()))

@@ -19,7 +19,7 @@ from trtnn.options import BuildOptions
 from trtnn.profiles import count_profiles, profile_of
 from trtnn.recipes import Recipes, Stored
 from trtnn.refit import Refittable, check_refit, make_refittable
-from trtnn.timing import load
+from trtnn.timing import begin, keep, load
 
 
 class Engine:
@@ -171,7 +171,7 @@ def build(
     weights = net.name_weights(options.refit) if options.refit is not None else {}
     config = library.config(builder, options, tf32=tf32, half=net.half)
     if timings is not None:
-        timings = timings.start(partial(library.start_timings, config))
+        timings = timings.start(partial(begin, config, library.log))
     for index in range(count_profiles(graph.dims)):
         shapes = profile_shapes(graph, index)
         integers = {name: profile_of(dim, index) for name, dim in net.shape_inputs().items()}
@@ -182,7 +182,7 @@ def build(
     except BuildError as error:
         raise _explain(error, net) from None
     if timings is not None and measured is not None:
-        timings.add(measured, partial(library.combine_timings, config))
+        keep(timings, measured, config, library.log)
     recipes = Recipes.of(weights, net.program.finish(), library.target)
     named = recipes, weights if options.strip_plan else {}
     del net, network, config, builder  # with the weights they hold, before the engine takes its own

@@ -74,6 +74,11 @@ class Log:
         lines, self.errors[:] = "\n    ".join(self.errors), []
         return lines
 
+    def said(self) -> str:
+        """Return the same as an error's message continues with it."""
+        lines = self.take()
+        return f"\n    {lines}" if lines else ""
+
 
 @contextmanager
 def watching(

@@ -1,14 +1,16 @@
-"""The timing cache's file, which several processes may read and add to at once."""
+"""The timing cache: what TensorRT reads of one, and its file, which many processes may change."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from trtnn.errors import BuildError, OptionError
@@ -17,6 +19,7 @@ from trtnn.options import BuildOptions
 
 if TYPE_CHECKING:
     from trtnn._trt import Target
+    from trtnn.listening import Log
 
 TIMINGS = "timing-"
 """How the names of the files begin that the engine cache's folder has for timings."""
@@ -40,11 +43,13 @@ class Timings:
         content: As TensorRT serialized them; empty for none.
         path: The file.
         spare: The file is the engine cache's own: one that TensorRT refuses is worth no error.
+        refused: What the file held instead, where TensorRT refused it.
     """
 
     content: bytes
     path: Path | None = None
     spare: bool = False
+    refused: bytes = b""
 
     @property
     def digest(self) -> str:
@@ -63,7 +68,7 @@ class Timings:
             if not self.spare and UNUSED not in error.message:
                 raise
             warnings.warn(f"{error.message}; it is made anew", stacklevel=2)
-            fresh = replace(self, content=b"")
+            fresh = replace(self, content=b"", refused=self.content)
             begin(fresh)
             return fresh
         return self
@@ -75,7 +80,7 @@ class Timings:
         nobody sees half of it. A file that cannot be changed is a warning: the engine is built.
 
         Args:
-            measured: The timing cache after the build.
+            measured: The timing cache after the build, what it started from among it.
             combine: Returns the entries of two timing caches as one.
         """
         if self.path is None:
@@ -93,19 +98,14 @@ class Timings:
     def _combined(
         self, present: bytes, measured: bytes, combine: Callable[[bytes, bytes], bytes]
     ) -> bytes:
-        try:
-            combine(b"", measured)
-        except BuildError as error:
-            if UNUSED not in error.message:
-                raise
-            # Nobody can read it; the cache's own file does without.
-            return present if self.spare else present or measured
+        if present in (self.content, self.refused):
+            return measured  # which began with the content
         try:
             return combine(present, measured)
-        except BuildError as error:
-            if not self.spare and UNUSED not in error.message:
-                raise
-            return measured
+        except BuildError:
+            if self.spare:
+                return present  # another build's, worth as much as ours
+            raise
 
 
 def load(options: BuildOptions, spare: Path | None = None) -> Timings | None:
@@ -135,6 +135,70 @@ def load(options: BuildOptions, spare: Path | None = None) -> Timings | None:
             raise OptionError(f"timing_cache: {path} cannot be used: {error}") from error
         warnings.warn(f"timing cache {path}: not used: {error}", stacklevel=2)
         return Timings(b"")
+
+
+def begin(config: Any, log: Log, timings: Timings) -> None:
+    """Let a build start from timings, and add its own to them.
+
+    Raises:
+        BuildError: TensorRT refuses them, or reads none of them.
+    """
+    where = f"the timing cache {timings.path or ''}".strip()
+    cache = _cache_of(config, log, timings.content, where)
+    # 8.6's cache carries the board's UUID; options.py says who answers for the GPU's model.
+    if not config.set_timing_cache(cache, ignore_mismatch=True):
+        raise BuildError(f"TensorRT refused {where}{log.said()}", search=False)
+
+
+def combine(config: Any, log: Log, first: bytes, second: bytes) -> bytes:
+    """Return the entries of two serialized timing caches as one.
+
+    Raises:
+        BuildError: TensorRT cannot, as 8.6.0, or cannot read one.
+    """
+    cache, other = (_cache_of(config, log, c, "the timing cache") for c in (first, second))
+    with log.hold() as lines:
+        if not cache.combine(other, ignore_mismatch=True):
+            said = "".join(f"\n    {text}" for _, text in lines)
+            lines.clear()
+            raise BuildError(f"TensorRT could not combine the timing caches{said}", search=False)
+    return bytes(cache.serialize())
+
+
+def keep(timings: Timings, measured: bytes, config: Any, log: Log) -> None:
+    """Add what a build measured to the timings' file, if there is one.
+
+    Nobody asked for the engine cache's own: what no later build can read is not put there.
+    """
+    if timings.spare:
+        with log.hold() as lines:
+            cache = config.create_timing_cache(measured)
+            lines.clear()
+            if cache is None or not _holds(config, cache, measured):
+                return
+    timings.add(measured, partial(combine, config, log))
+
+
+def _cache_of(config: Any, log: Log, content: bytes, where: str) -> Any:
+    """Return the timing cache that TensorRT makes of a serialized one.
+
+    8.6.0 never reads what it keeps there of fused regions (Myelin), and says in its log that the
+    cache will not be used. All else is read and used, and then that is no error.
+    """
+    log.take()
+    with log.hold() as lines:
+        cache = config.create_timing_cache(content)
+        if cache is not None and _holds(config, cache, content):
+            lines[:] = [line for line in lines if line[0] < logging.ERROR]
+    if (said := log.said()) or cache is None:
+        raise BuildError(f"TensorRT could not read {where}{said}", search=False)
+    return cache
+
+
+def _holds(config: Any, cache: Any, content: bytes) -> bool:
+    """Say whether a timing cache holds entries of what it was made from, or that had none."""
+    size, empty = (len(bytes(c.serialize())) for c in (cache, config.create_timing_cache(b"")))
+    return size > empty or empty == len(content)
 
 
 def _read(path: Path) -> bytes:

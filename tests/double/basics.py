@@ -143,8 +143,8 @@ class TimingCache(Plain):
         return self._surface.new("IHostMemory", "\n".join(lines).encode())
 
     def combine(self, other: Any, mismatch: bool) -> bool:
-        if other._version != self._version:
-            return False
+        if other._version != self._version or self._surface.major == 8:
+            return False  # 8.6.0 fails where it combines what it keeps of fused regions
         self._entries |= other._entries
         return True
 
