@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import warnings
+import weakref
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +15,7 @@ import torch
 
 from tests.test_calls import EXECUTIONS, VERSIONS, make, pair, plain_record
 from trtnn import graphs, guards, hot
-from trtnn.errors import InputError
+from trtnn.errors import InputError, StreamError
 from trtnn.streams import make_detour
 
 
@@ -49,6 +52,8 @@ def test_a_hot_replay_asks_for_nothing_but_its_stream() -> None:
     model = make("8.6", "graph")
     x, y = pair(4)
     out = model(x, y)
+    (captured,) = model._runner.graphs.values()
+    captured.replay = int  # no Python function
     for call in (lambda: model(x, y), lambda: model(x, y, out=out)):
         call()
         seen: list[str] = []
@@ -57,8 +62,34 @@ def test_a_hot_replay_asks_for_nothing_but_its_stream() -> None:
             call()
         finally:
             sys.setprofile(None)
-        done = [name for name in seen if name not in ("<lambda>", "enqueue")]
-        assert done[:5] == ["call", "run", "number", "keep", "keep"]
+        assert seen == ["<lambda>", "call", "run", "number", "keep", "keep"]
+
+
+@pytest.mark.parametrize("graphs_kept", [0, 8])
+def test_a_call_without_its_graph_allocates_once(
+    graphs_kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise StreamError("no capture here", search=False)
+
+    made: list[Any] = []
+    real = torch.empty_strided
+    monkeypatch.setattr(
+        torch, "empty_strided", lambda *a, **k: made.append(real(*a, **k)) or made[-1]
+    )
+    if not graphs_kept:
+        monkeypatch.setattr(graphs, "record", refuse)
+    model = make("8.6", "graph")
+    calls = [pair(size) for size in range(1, 10)]  # one more than the graphs that are kept
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for x, y in calls:
+            model(x, y)
+    made.clear()
+    for x, y in calls:
+        model(x, y)
+    # Two outputs a call, and as many of the graph that is captured anew.
+    assert len(made) == len(calls) * (4 if graphs_kept else 2)
 
 
 def _note(seen: list[str], frame: Any, event: str, _: Any) -> None:
@@ -122,10 +153,21 @@ def test_the_plain_guard_is_as_strict_as_pytorchs(monkeypatch: pytest.MonkeyPatc
 # The detour --------------------------------------------------------------------------------------
 
 
+class Told(list[tuple[Any, ...]]):
+    """What CUDA is told, in order; Ctrl-C falls into the call ``last``."""
+
+    last: tuple[Any, ...] | None = None
+
+    def append(self, item: tuple[Any, ...]) -> None:
+        super().append(item)
+        if item == self.last:
+            raise KeyboardInterrupt
+
+
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """Return what CUDA is told, in order: streams by name, events by their number."""
-    kept: list[tuple[Any, ...]] = []
+def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+    """Return what CUDA is told: streams by name, events by their number."""
+    kept = Told()
 
     class Base:
         made = 0
@@ -165,43 +207,77 @@ def test_the_engine_runs_after_and_before_the_default_stream(told: Any, answer: 
         told.clear()
 
 
-def test_the_default_stream_waits_for_what_was_begun_before_an_error(told: Any) -> None:
-    def interrupted(_: int) -> bool:
-        told.append(("enqueue", 7))
-        raise KeyboardInterrupt
-
+@pytest.mark.parametrize("last", [("enqueue", 7), ("record", 1, "side")])
+def test_the_default_stream_waits_for_what_was_begun_before_an_interrupt(
+    told: Told, last: tuple[Any, ...]
+) -> None:
+    told.last = last
     with pytest.raises(KeyboardInterrupt):
-        make_detour(interrupted, DEFAULT)()
+        make_detour(lambda stream: told.append(("enqueue", stream)) or True, DEFAULT)()
     assert told == ORDER
+
+
+class Played:
+    """A hot call on a GPU, with fakes of all that it uses, and what it did."""
+
+    def __init__(self, stream: int) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        kind = hot.Kind(1, 1, ("a0", "b0"), ("x", "y"), None, "async", 1, True, True, False, False)
+        names: dict[str, Any] = {}
+        exec(kind.source(), names)
+        self.stream, self.state = stream, hot.State(1)
+        self.state.entry = self.entry(stream)
+        given = {
+            **dict.fromkeys(hot.FIXED),
+            "state": self.state,
+            "find": lambda *_: self.entry(self.stream),
+            "pool": SimpleNamespace(waiting=0),
+            "current": lambda index: self.stream,
+            "capturing": lambda: False,
+            "allocate": lambda *_, **__: SimpleNamespace(data_ptr=lambda: 512),
+            "detour": lambda context: self.note("detour")(context.number),
+            "dtype0": None,
+        }
+        self.x: Any = SimpleNamespace(
+            is_nested=False, data_ptr=lambda: 256, record_stream=self.note("record_stream")
+        )
+        self.call = names["make"](**given)
+
+    def note(self, what: str) -> Any:
+        return lambda given: self.calls.append((what, given)) or True
+
+    def entry(self, stream: int) -> hot.Entry:
+        context = SimpleNamespace(
+            number=stream, where=None, locate=lambda *_: True, enqueue=self.note("enqueue")
+        )
+        known = hot.Known(None, f"stream {stream}")  # type: ignore[arg-type]
+        return (lambda x: True, None, {}, [context], stream, known, (2,), (1,))
 
 
 @pytest.mark.parametrize("stream", [0, 5])
 def test_a_hot_call_takes_it_on_the_default_stream_alone(stream: int) -> None:
-    kind = hot.Kind(1, 1, ("a0", "b0"), ("x", "y"), None, "async", 1, True, True, False, False)
-    names: dict[str, Any] = {}
-    exec(kind.source(), names)
-    calls: list[tuple[str, Any]] = []
+    played = Played(stream)
+    played.call(played.x)
+    launched = ("enqueue", 5) if stream else ("detour", 0)
+    assert played.calls == [launched, ("record_stream", f"stream {stream}")]
 
-    def note(what: str) -> Any:
-        return lambda given: calls.append((what, given)) or True
 
-    x: Any = SimpleNamespace(
-        is_nested=False, data_ptr=lambda: 256, record_stream=note("record_stream")
-    )
-    context = SimpleNamespace(where=None, locate=lambda *_: True, enqueue=note("enqueue"))
-    known = hot.Known(None, "stream object")  # type: ignore[arg-type]
-    state = hot.State(1)
-    state.entry = (lambda x: True, None, {}, [context], stream, known, (2,), (1,))
-    given = {
-        **dict.fromkeys(hot.FIXED),
-        "state": state,
-        "pool": SimpleNamespace(waiting=0),
-        "current": lambda index: stream,
-        "capturing": lambda: False,
-        "allocate": lambda *_, **__: SimpleNamespace(data_ptr=lambda: 512),
-        "detour": note("detour"),
-        "dtype0": None,
-    }
-    names["make"](**given)(x)
-    launched = ("enqueue", 5) if stream else ("detour", context)
-    assert calls == [launched, ("record_stream", "stream object")]
+@pytest.mark.parametrize("stream", [0, 5])
+def test_a_hot_call_looks_for_the_entry_of_its_stream(stream: int) -> None:
+    played = Played(9)
+    played.stream = stream  # another than that of the last call
+    played.call(played.x)
+    assert played.calls[-1] == ("record_stream", f"stream {stream}")
+
+
+def test_a_forked_process_keeps_what_it_may_not_destroy() -> None:
+    model = make("8.6", "async")
+    model(*pair(4))
+    pool = model._runner.pool
+    (context,) = pool.contexts
+    context.detour = lambda: True
+    detour = weakref.ref(context.detour)
+    pool.abandon()
+    del model, pool, context
+    gc.collect()
+    assert detour() is not None

@@ -40,7 +40,8 @@ class Context:
     and putting it back are single list operations, which no other thread can see half done.
 
     Attributes:
-        stream: The CUDA stream that may still be running it; None where every call has waited.
+        stream: The CUDA stream that may still be running it, or, for 0, that waits for the one
+            which does; None where every call has waited.
         detour: Gives its work to the legacy default stream; made when it is first needed.
         where: The addresses that ``locate`` gave its tensors, in the engine's order; None if
             unknown. ``execute`` has its own.
@@ -299,7 +300,7 @@ class Pool:
             context.stream = None
         self._renew_locks()  # another thread may have held them
         self.waiting, self.lenders, self.owner = 0, 0, None
-        kept = [self.engine.handle, self.engine.runtime, *(c.handle for c in self.contexts)]
+        kept = [self.engine.handle, self.engine.runtime, *self.contexts]
         for holder in list(self.holders):
             holder.abandon()
         for handle in kept:

@@ -45,6 +45,7 @@ def call(*args, {out}**named):
     {input_addresses}
     if {elsewhere}({any_address}) & {low_bits} or not ({every_address}):
         return general(args, named, {given})
+    {before}
     {memory}
     {wait}
     {run}
@@ -65,26 +66,28 @@ RUN = """try:
     free.append(context)
     if pool.waiting:
         pool.wake()"""
-# One that others pushed out, or that a refit gave up, is captured anew.
-REPLAY = """graph = graphs.get(known.prepared.graph)
-    if graph is None or not graph.run(({inputs},), ({results},)):
+# A graph that others pushed out, or that a refit gave up, is captured anew.
+FIND_GRAPH = """graph = graphs.get(known.prepared.graph_key)
+    if graph is None:
         return general(args, named, {given})"""
-FITS = "fits = not (named or {nested}) and check({inputs})"
+REPLAY = """if not graph.run(({inputs},), ({results},)):
+        return general(args, named, {given})"""
+FITS = "fits = {here}not (named or {nested}) and check({inputs})"
 FITS_INTO = """if out is None:
-            fits = not (named or {nested}) and check({inputs})
+            fits = {here}not (named or {nested}) and check({inputs})
         else:
             {take}
-            plain = {right_kind} not (named or {nested} or {nested_outputs})
+            plain = {here}{right_kind}not (named or {nested} or {nested_outputs})
             fits = plain and check_into({inputs}, {results})"""
 ALLOCATE = "y{i} = allocate(shape{i}, strides{i}, dtype=dtype{i}, device=device)"
 INTO = """if out is None:
         {allocate}
-        {addresses}
+        {new_addresses}
     else:
         {addresses}
         if ({pointers}) not in apart:
             return general(args, named, out)
-        written({written})"""
+        {written}"""
 # Memory that PyTorch gives again call after call need not be told again.
 ENQUEUE = """where = ({where},)
         done = True
@@ -101,11 +104,9 @@ WAIT = {
     "sync": """number = current(index)
     if {condition}:
         wait(number)""",
-    "async": """if current(index) != stream:
-        return general(args, named, {given})
-    if capturing():
+    "async": """if capturing():
         refuse_capture()""",
-    "graph": """if current(index) and capturing():  # the default stream never is
+    "graph": """if current(index) and capturing():  # the default stream is never captured
         refuse_capture()""",
 }
 
@@ -141,7 +142,9 @@ class Kind:
         pointers = [*(f"a{i}" for i in range(self.inputs)), *(f"b{i}" for i in range(self.outputs))]
         allocate = [ALLOCATE.format(i=i) for i in range(self.outputs)]
         comma = "" if self.result is None else ","
-        out = self.takes_out
+        out, graph = self.takes_out, self.execution == "graph"
+        addresses = "; ".join(f"b{i} = {y}.data_ptr()" for i, y in enumerate(ys))
+        outputs = "out" if self.result else f"({', '.join(ys)},)"
         # PyTorch's guard ends the process on a nested tensor.
         return {
             "entry": ", ".join(entry),
@@ -151,8 +154,13 @@ class Kind:
             "nested_outputs": " or ".join(f"{y}.is_nested" for y in ys),
             "pointers": ", ".join(pointers),
             "input_addresses": "; ".join(f"a{i} = {x}.data_ptr()" for i, x in enumerate(xs)),
-            "addresses": "; ".join(f"b{i} = {y}.data_ptr()" for i, y in enumerate(ys)),
-            "written": "out" if self.result else f"({', '.join(ys)},)",
+            "addresses": addresses,
+            # A graph's results are copied, by what PyTorch sees itself.
+            "new_addresses": "" if graph else addresses,
+            "written": "" if graph else f"written({outputs})",
+            "here": "current(index) == stream and "
+            if self.cuda and self.execution == "async"
+            else "",
             "given": "out" if self.takes_out else "None",
             "right_kind": ""
             if self.result is None
@@ -170,7 +178,7 @@ class Kind:
     @property
     def execute(self) -> str:
         """The statements that run a context."""
-        if self.execution != "async":
+        if self.execution == "sync":
             return f"done = context.execute([{', '.join(self.order * self.blocks)}])"
         located = [
             f"context.locate({name!r}, {address})"
@@ -188,7 +196,10 @@ class Kind:
         if not self.cuda or self.execution != "async":
             words["record"] = ""
         wait = WAIT[self.execution].format(**words, condition="number" if self.waits else "True")
-        run = REPLAY if self.execution == "graph" else RUN
+        if self.execution == "graph":
+            before, run = FIND_GRAPH.format(**words), REPLAY.format(**words)
+        else:
+            before, run = "", RUN.format(execute=self.execute)
         result = RESULTS[self.result].format(words["results"])
         body = TEMPLATE.format(
             **words,
@@ -199,9 +210,10 @@ class Kind:
             any_address=" | ".join(f"a{i}" for i in range(self.inputs)),
             low_bits=ALIGNMENT if self.cuda else 0,
             elsewhere="device_now() != index or " if self.elsewhere else "",
-            memory=(INTO if out else "{allocate}\n    {addresses}").format(**words),
+            memory=(INTO if out else "{allocate}\n    {new_addresses}").format(**words),
             wait=wait if self.cuda else "",
-            run=run.format(**words, execute=self.execute),
+            before=before,
+            run=run,
             result=f"{result} if out is None else out" if out and self.result else result,
         )
         parameters = [*FIXED, *(f"dtype{i}" for i in range(self.outputs))]
@@ -228,7 +240,7 @@ ENTRY = "check check_into apart free stream known".split()
 
 
 class Known(NamedTuple):
-    """What an entry has for what is rare: the shapes' decisions, and the stream as an object."""
+    """What an entry has beside: the shapes' decisions, and the stream as an object."""
 
     prepared: Prepared
     stream: torch.cuda.Stream | None

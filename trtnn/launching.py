@@ -94,25 +94,25 @@ def replay(runner: Runner, prepared: Prepared, inputs: Tensors, results: Tensors
 
 def graph_of(runner: Runner, prepared: Prepared, inputs: Tensors) -> Captured | None:
     """Return the CUDA graph of a call's shapes; None where the engine cannot be captured."""
-    key, graphs = prepared.graph, runner.graphs
+    key, graphs = prepared.graph_key, runner.graphs
     runner.pool.require_own_process()
     with runner.capturing, runner.pool.lending():
         if key in runner.uncaptured:
             return None
         captured = graphs.get(key)
-        if captured is None or captured.replay is None:
-            graphs.pop(key, None)
-            while len(graphs) >= MAX_GRAPHS:
-                graphs.pop(min(graphs, key=lambda other: graphs[other].used))
-            with torch.inference_mode(mode=False):  # later calls write there in any mode
-                own = [torch.empty_like(t).copy_(t.detach()) for t in inputs]
-                captured = capture(runner, prepared, own, runner.allocate(prepared))
-            if captured is not None:
-                runner.pool.holders.add(captured)
+        if captured is not None and captured.replay is not None:
+            return captured
+        graphs.pop(key, None)
+        while len(graphs) >= MAX_GRAPHS:
+            graphs.pop(min(graphs, key=lambda other: graphs[other].used))
+        with torch.inference_mode(mode=False):  # later calls write there in any mode
+            own = [torch.empty_like(t).copy_(t.detach()) for t in inputs]
+            captured = capture(runner, prepared, own, runner.allocate(prepared))
         if captured is None:
             make_room(runner.uncaptured)
             runner.uncaptured[key] = None
         else:
+            runner.pool.holders.add(captured)
             graphs[key] = captured
     return captured
 

@@ -23,12 +23,12 @@ class Prepared:
     Attributes:
         homes: Where contexts with these shapes lie, by the stream that may still be running them:
             None for those whose calls have waited.
-        graph: What a CUDA graph for it is known by.
+        graph_key: What its CUDA graph is known by.
         hosts: The memory of the host inputs, with the place of each among the engine's tensors.
         said: The warnings that were given.
     """
 
-    __slots__ = ("bindings", "graph", "homes", "hosts", "outputs", "profile", "said", "shapes")
+    __slots__ = ("bindings", "graph_key", "homes", "hosts", "outputs", "profile", "said", "shapes")
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Prepared:
         fitting = fitting_profiles(graph.dims, self.bindings)
         kept = last if pinned is None else pinned
         self.profile = kept if kept in fitting else fitting[0]
-        self.graph = (shapes, self.profile)
+        self.graph_key = (shapes, self.profile)
         self.homes: dict[int | None, list[Context]] = {}
         self.said: set[str] = set()
         self.outputs: list[Layout] = [

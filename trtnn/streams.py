@@ -67,7 +67,9 @@ def make_detour(enqueue: Callable[[int], bool], default: torch.cuda.Stream) -> C
     """Return what runs ``enqueue`` in the order of the default stream, on a stream of its own.
 
     On the legacy default stream itself TensorRT adds synchronizations. The events are recorded
-    anew in each call: a stream that waits for one waits for what it was recorded for last.
+    anew in each call: a stream that waits for one waits for what it was recorded for last. PyTorch
+    gives out 32 streams in turn, so somebody may have the same one: that orders their work, too,
+    and fails while they capture on it.
     """
     side: Any = torch.cuda.Stream(default.device)  # type: ignore[no-untyped-call]
     number = side.cuda_stream
@@ -83,8 +85,10 @@ def make_detour(enqueue: Callable[[int], bool], default: torch.cuda.Stream) -> C
         try:
             return enqueue(number)
         finally:
-            record_done(side)
-            wait_done(default)
+            try:
+                record_done(side)
+            finally:  # an interrupt comes after the call that it fell into
+                wait_done(default)
 
     return call
 
