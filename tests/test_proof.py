@@ -18,6 +18,7 @@ import trtnn
 from tests import double
 from tests.test_cache import World
 from trtnn import BuildError, UnsupportedError, proof
+from trtnn.engine import Engine
 from trtnn.options import BuildOptions
 from trtnn.proof import difference
 
@@ -264,6 +265,18 @@ def test_what_cannot_be_compared_is_said(name: str, world: World) -> None:
 
 
 ONES = [1.0] * 9
+
+
+def test_an_engine_of_which_the_gpu_has_no_memory_for_a_copy_is_kept_with_a_warning(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copied(self: Engine) -> Engine:
+        raise BuildError("TensorRT could not deserialize the plan\n    out of memory")
+
+    monkeypatch.setattr(Engine, "copy", copied)
+    with pytest.warns(UserWarning, match="could not be compared: TensorRT could not deserialize"):
+        model = trtnn.compile(Twins(), inputs=X, options=REFIT, cache=world.folder, device="cpu")
+    model.refit(Twins().state_dict())
 
 
 @pytest.mark.parametrize(

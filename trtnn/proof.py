@@ -40,7 +40,8 @@ def prove(
 
     Its weights all differ from one another then, where those of a new module may be equal. Inputs
     are made up: floating point is normal, all else is 0 or 1 at random, or all 1, or all 0, until
-    there is something that can be compared. If there never is, a warning says so.
+    there is something that can be compared. If there never is, or no memory for the copy, a warning
+    says so.
 
     Args:
         graph: As it was lowered for the engine.
@@ -50,7 +51,11 @@ def prove(
         UnsupportedError: They are not.
         BuildError: The engine does not run.
     """
-    trial = engine.copy()
+    try:
+        trial = engine.copy()
+    except BuildError as error:  # the GPU has no memory for two
+        _warn(engine, str(error))
+        return
     try:
         other = _shaken({k: t for k, t in state.items() if k in graph.program.keys})
         constants: Constants = graph.recompute(other)
@@ -66,14 +71,14 @@ def prove(
         except (UnsupportedError, BuildError):  # BuildError: it does not even run
             raise
         except Exception as error:  # an index out of range, no memory
-            compared, reason = set(), str(error).partition("\n")[0]
+            compared, reason = set(), str(error)
         if device.type == "cuda":
             torch.cuda.empty_cache()  # TensorRT's contexts cannot have what PyTorch keeps
         left -= compared
         if compared and not left:
             return
     which = f"outputs {sorted(left)}" if left else "the outputs"
-    warn_user(f"{_doubt(engine)} could not be compared in {which}: {reason}", UserWarning)
+    _warn(engine, reason, f" in {which}")
 
 
 def _compare(
@@ -207,6 +212,11 @@ def _require_indices(
         shape = [evaluate(size, bindings) for size in spec.shape]
         table = torch.zeros((), dtype=spec.dtype, device=CPU).expand(shape)
         node.op.at(bindings).reference(table, index)
+
+
+def _warn(engine: Engine, reason: str, where: str = "") -> None:
+    first = reason.partition("\n")[0]
+    warn_user(f"{_doubt(engine)} could not be compared{where}: {first}", UserWarning)
 
 
 def _doubt(engine: Engine) -> str:
