@@ -20,6 +20,7 @@ from tests.test_layout import ROOT
 from tests.test_runner import double_it
 from trtnn import cached_engine, compiler
 from trtnn.cache import Cache, Summary
+from trtnn.engine import Engine
 from trtnn.errors import OptionError
 from trtnn.op import bind
 from trtnn.options import BuildOptions
@@ -108,6 +109,19 @@ def test_another_engine_is_built(other: dict[str, Any], world: World) -> None:
     assert world.compile(**other)[1] == BUILT
     assert world.compile(**other)[1] == FOUND
     assert world.compile()[1] == FOUND
+
+
+@pytest.mark.parametrize("version", ["10", "11"], indirect=True)
+def test_a_hit_of_a_stripped_plan_makes_no_builder_either(world: World) -> None:
+    net, held = torch.nn.Linear(3, 4), []
+    options = BuildOptions(refit="refit", strip_plan=True)
+    for wanted in (BUILT, FOUND):
+        model, made = world.compile(net, options=options)
+        assert made == wanted
+        plain = Engine(model.plan, model.engine.library)
+        held.append({n: w.content for n, w in model.engine.handle._weights.items()})
+        assert {w.content for w in plain.handle._weights.values()} == {None}
+    assert held[0] == held[1] and net.weight.detach().numpy().tobytes() in held[0].values()
 
 
 @pytest.mark.parametrize("other", [{"checks": "first"}, {"options": BuildOptions(log_level=10)}])

@@ -281,13 +281,13 @@ class TensorRT:
             engine = runtime.deserialize_cuda_engine(plan)
         return runtime, self._made(engine, "deserialize the plan")
 
-    def serialize(self, engine: Any) -> bytes:
-        """Return the plan of an engine as it is now, with its weights."""
+    def serialize(self, engine: Any, *, stripped: bool = False) -> bytes:
+        """Return the plan of an engine as it is now, with its weights or without."""
         if not hasattr(engine, "create_serialization_config"):
             return bytes(self._made(engine.serialize(), "serialize the engine"))
         flags = self.trt.SerializationFlag
         config = self._made(engine.create_serialization_config(), "serialize the engine")
-        config.clear_flag(flags.EXCLUDE_WEIGHTS)
+        (config.set_flag if stripped else config.clear_flag)(flags.EXCLUDE_WEIGHTS)
         if hasattr(flags, "INCLUDE_REFIT"):
             config.set_flag(flags.INCLUDE_REFIT)
         return bytes(self._made(engine.serialize_with_config(config), "serialize the engine"))

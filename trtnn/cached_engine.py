@@ -71,7 +71,7 @@ def find_or_build(
 
     def make() -> tuple[Engine, bytes, Summary]:
         engine = build(timings_file=timings)
-        return engine, engine.plan, summary(engine.timing_digest)
+        return engine, engine.whole_plan, summary(engine.timing_digest)
 
     return cache.obtain(key, use, make)
 

@@ -61,14 +61,27 @@ class Engine:
 
     @property
     def plan(self) -> bytes:
-        """The plan with the weights of now; a stripped one, which has none, as it was built."""
+        """The plan with the weights of now; a stripped one, which has none."""
         with self._changing:
             if self._plan is None or self._broken:
-                self._plan = self.library.serialize(self.handle)
+                self._plan = self.library.serialize(self.handle, stripped=self._stripped)
             elif not isinstance(self._plan, bytes):
                 self._plan = bytes(self._plan)
             plan: bytes = self._plan
             return plan
+
+    @property
+    def whole_plan(self) -> bytes:
+        """The plan with the weights of now, also where ``plan`` has none."""
+        return self.library.serialize(self.handle) if self._stripped else self.plan
+
+    @property
+    def _stripped(self) -> bool:
+        return self.refittable is not None and self.refittable.stripped
+
+    def strip(self) -> None:
+        """Let ``plan`` be one without the weights that this engine was read with."""
+        self._plan = None
 
     def refit(self, weights: Mapping[str, Stored], needed: Iterable[str]) -> None:
         """Replace weights by name, while nothing runs on the engine.
@@ -88,7 +101,7 @@ class Engine:
                     f"new weights: {self.library.log.take()}"
                 )
                 raise BuildError(self._broken, hint="compile the module again", search=False)
-            if self.refittable is None or not self.refittable.stripped:
+            if not self._stripped:
                 self._plan = None
 
     @staticmethod
@@ -106,9 +119,7 @@ class Engine:
 
     def copy(self) -> Engine:
         """Return the same engine once more, with its weights of now, on the current GPU."""
-        stripped = self.refittable is not None and self.refittable.stripped
-        plan = self.library.serialize(self.handle) if stripped else self.plan
-        other = Engine(plan, self.library, host_code=self._host_code)
+        other = Engine(self.whole_plan, self.library, host_code=self._host_code)
         other._plan = self._plan
         other.timing_cache, other.timing_digest = self.timing_cache, self.timing_digest
         other.refittable = self.refittable

@@ -285,7 +285,8 @@ class BuildOptions:
             them be replaced by the same values only, at no cost; ``"individual"`` keeps weights
             that no parameter has a part in as they are (both 10 and 11).
         strip_plan: Keep the weights that can be refitted out of ``model.plan``; the model itself
-            is refitted as soon as it is built, and cannot be saved; with ``refit`` (10 and 11).
+            is refitted as soon as it is built, and cannot be saved; the engine cache has it with
+            its weights; with ``refit`` (10 and 11).
         weight_streaming: Let weights stay in host memory and stream in (10 and 11).
         sparse_weights: Use kernels for weights of which two of four are 0 where they are.
         strict_nans: Do not rewrite what would hide a NaN, as ``x - x`` by 0 (10 and 11).

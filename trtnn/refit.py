@@ -87,7 +87,8 @@ def make_refittable(
 
     Args:
         graph: As it was lowered for the engine.
-        named: The recipes and weights of the build; None for a plan that was found.
+        named: The recipes and weights of the build; None for a plan that was found, which has its
+            weights.
     """
     if options.refit is None:
         return
@@ -95,10 +96,10 @@ def make_refittable(
     if options.refit == "identical":
         following = [c for c in graph.constants.values() if c.slot is not None]
         same = graph.program, {c.slot: _digest(c.tensor) for c in following if c.slot is not None}
-    if stripped and named is None:
-        named = _named_again(graph, engine.library, options.refit)
     if named is None:
         engine.refittable = Refittable(options.refit, stripped, None, graph, same)
+        if stripped:
+            engine.strip()
         return
     recipes, weights = named
     engine.refittable = Refittable(options.refit, stripped, recipes, None, same)
@@ -106,12 +107,12 @@ def make_refittable(
         engine.refit(weights, recipes.slots)
 
 
-def _named_again(graph: Graph, library: TensorRT, mode: str) -> Named:
+def _recipes_again(graph: Graph, library: TensorRT, mode: str) -> Recipes:
     """Lower a graph once more, to know the names of its engine's weights."""
     builder = library.builder()
     net = lower(graph, library, library.network(builder))
     weights = net.name_weights(mode)
-    return Recipes.of(weights, net.program.finish(), library.target), weights
+    return Recipes.of(weights, net.program.finish(), library.target)
 
 
 def refit(
@@ -143,7 +144,7 @@ def refit(
         _require_same(state, *found.same)
     recipes, graph = found.recipes, found.graph
     if recipes is None and graph is not None:
-        recipes = found.recipes = _named_again(graph, engine.library, found.mode)[0]
+        recipes = found.recipes = _recipes_again(graph, engine.library, found.mode)
         found.graph = None
     assert recipes is not None
     weights = recipes.weights(state)
