@@ -7,6 +7,7 @@ import sys
 import warnings
 import weakref
 from functools import partial
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -217,47 +218,100 @@ def test_the_default_stream_waits_for_what_was_begun_before_an_interrupt(
     assert told == ORDER
 
 
+class Refused(Exception):
+    """A capture was found."""
+
+
 class Played:
     """A hot call on a GPU, with fakes of all that it uses, and what it did."""
 
-    def __init__(self, stream: int) -> None:
-        self.calls: list[tuple[str, Any]] = []
-        kind = hot.Kind(1, 1, ("a0", "b0"), ("x", "y"), None, "async", 1, True, True, False, False)
+    def __init__(self, stream: int, *, capturing: bool = False, **kind: Any) -> None:
+        chosen = {"inputs": 1, "outputs": 1, "result": None, "execution": "async", **kind}
+        ins, outs = (
+            [f"{letter}{i}" for i in range(chosen[what])]
+            for letter, what in (("a", "inputs"), ("b", "outputs"))
+        )
+        fixed = {"order": (*ins, *outs), "names": (*ins, *outs), "blocks": 1, "cuda": True}
+        made = {"waits": True, "takes_out": False, "elsewhere": False, **fixed, **chosen}
         names: dict[str, Any] = {}
-        exec(kind.source(), names)
-        self.stream, self.state = stream, hot.State(1)
+        exec(hot.Kind(**made).source(), names)
+        self.calls: list[tuple[str, Any]] = []
+        self.stream, self.state, self.outputs = stream, hot.State(len(outs)), len(outs)
         self.state.entry = self.entry(stream)
+        graph = SimpleNamespace(run=lambda inputs, results: self.note("replay")(len(inputs)))
         given = {
-            **dict.fromkeys(hot.FIXED),
+            **dict.fromkeys([*hot.FIXED, *(f"dtype{i}" for i in range(len(outs)))]),
             "state": self.state,
             "find": lambda *_: self.entry(self.stream),
+            "general": lambda *_: self.note("general")(None),
             "pool": SimpleNamespace(waiting=0),
             "current": lambda index: self.stream,
-            "capturing": lambda: False,
-            "allocate": lambda *_, **__: SimpleNamespace(data_ptr=lambda: 512),
+            "wait": self.note("wait"),
+            "capturing": lambda: capturing,
+            "refuse_capture": self.refuse,
+            "device_now": lambda: None,
+            "allocate": lambda *_, **__: self.tensor(4096),
+            "written": lambda outputs: self.note("written")(len(outputs)),
             "detour": lambda context: self.note("detour")(context.number),
-            "dtype0": None,
+            "graphs": {"key": graph},
         }
-        self.x: Any = SimpleNamespace(
-            is_nested=False, data_ptr=lambda: 256, record_stream=self.note("record_stream")
-        )
+        self.inputs = [self.tensor(256 * (i + 1)) for i in range(len(ins))]
         self.call = names["make"](**given)
+
+    def tensor(self, address: int) -> Any:
+        record = self.note("record_stream")
+        return SimpleNamespace(is_nested=False, data_ptr=lambda: address, record_stream=record)
 
     def note(self, what: str) -> Any:
         return lambda given: self.calls.append((what, given)) or True
 
+    def refuse(self) -> None:
+        raise Refused
+
     def entry(self, stream: int) -> hot.Entry:
         context = SimpleNamespace(
-            number=stream, where=None, locate=lambda *_: True, enqueue=self.note("enqueue")
+            number=stream,
+            where=None,
+            locate=lambda *_: True,
+            enqueue=self.note("enqueue"),
+            execute=self.note("execute"),
         )
-        known = hot.Known(None, f"stream {stream}")  # type: ignore[arg-type]
-        return (lambda x: True, None, {}, [context], stream, known, (2,), (1,))
+        known = hot.Known(SimpleNamespace(graph_key="key"), f"stream {stream}")  # type: ignore[arg-type]
+        fits, layouts = lambda *_: True, [(2,), (1,)] * self.outputs
+        return (fits, fits, {}, [context], stream, known, *layouts)
+
+
+SHAPES = [(1, 1, None), (2, 1, tuple), (1, 2, list), (3, 3, tuple)]  # inputs, outputs, result
+
+
+@pytest.mark.parametrize("capturing", [False, True])
+@pytest.mark.parametrize("stream", [0, 5])
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_every_source_for_a_gpu_runs(execution: str, stream: int, capturing: bool) -> None:
+    """The CPU's have no streams: what only a GPU runs is at least run with fakes."""
+    for (ins, outs, result), out, elsewhere in product(SHAPES, [False, True], [False, True]):
+        kind = {"inputs": ins, "outputs": outs, "result": result, "execution": execution}
+        played = Played(stream, capturing=capturing, takes_out=out, elsewhere=elsewhere, **kind)
+        if capturing and (execution == "async" or (execution == "graph" and stream)):
+            with pytest.raises(Refused):
+                played.call(*played.inputs)
+            continue
+        answer = played.call(*played.inputs)
+        assert type(answer) is (result or SimpleNamespace)
+        if out:
+            tensors = [played.tensor(8192 * (i + 1)) for i in range(outs)]
+            mine = result(tensors) if result else tensors[0]
+            addresses = tuple(t.data_ptr() for t in (*played.inputs, *tensors))
+            hot.remember_apart(played.state.entry, addresses)
+            assert played.call(*played.inputs, out=mine) is mine
+            assert ("written", outs) in played.calls or execution == "graph"
+        assert "general" not in dict(played.calls)
 
 
 @pytest.mark.parametrize("stream", [0, 5])
 def test_a_hot_call_takes_it_on_the_default_stream_alone(stream: int) -> None:
     played = Played(stream)
-    played.call(played.x)
+    played.call(*played.inputs)
     launched = ("enqueue", 5) if stream else ("detour", 0)
     assert played.calls == [launched, ("record_stream", f"stream {stream}")]
 
@@ -266,7 +320,7 @@ def test_a_hot_call_takes_it_on_the_default_stream_alone(stream: int) -> None:
 def test_a_hot_call_looks_for_the_entry_of_its_stream(stream: int) -> None:
     played = Played(9)
     played.stream = stream  # another than that of the last call
-    played.call(played.x)
+    played.call(*played.inputs)
     assert played.calls[-1] == ("record_stream", f"stream {stream}")
 
 
