@@ -91,7 +91,7 @@ FURTHER_ROWS = [
     Row("model(x), side stream", ("model(x)",)),
     # The input is copied in, the output out.
     Row("model(x), graph", ("replay", "alloc", "copy", "copy")),
-    # What CPython takes to call an instance with a keyword.
+    # Without what CPython takes to call an instance with a keyword.
     Row("model.__call__(x, out=y)", ("raw_sync",)),
 ]
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmarks import memory
 from benchmarks.call_tables import CALL_TITLES, Cells
 from benchmarks.cases import DTYPES, MODELS, ONE_LAYER, RESULTS, load
 from benchmarks.dynamic import KINDS
@@ -213,9 +214,9 @@ def _refit(row: Row) -> list[tuple[str, ...]]:
 
 
 def _memory(row: Row) -> list[tuple[str, ...]]:
-    found = row["memory_bytes"]
-    sizes = [found["raw"]["weights"], *(found[kind]["rise"] for kind in found)]
-    beyond = [f"{row['beyond'][kind]:.2f}" for kind in row["beyond"]]
+    found, (_, *ours) = row["memory_bytes"], memory.KINDS
+    sizes = [found["raw"]["weights"], *(found[kind]["rise"] for kind in memory.KINDS)]
+    beyond = [f"{row['beyond'][kind]:.2f}" for kind in ours]
     cells = (*(f"{size / 2**20:.0f}" for size in sizes), *beyond)
     return [(_name(row), row["dtype"], _level(row), *cells, _met(row["met"]))]
 

@@ -177,6 +177,19 @@ def test_a_gpu_row_says_layout_method_ratio_and_verdict() -> None:
     ) in text
 
 
+def test_a_row_of_memory_stands_under_its_headings() -> None:
+    """The file's keys are sorted, and the table's columns are not."""
+    sizes = {"device": 40, "host": 30, "raw": 20}
+    row = {
+        **gpu_row(),
+        "what": "memory",
+        "memory_bytes": {k: {"rise": n << 20, "weights": 10 << 20} for k, n in sizes.items()},
+        "beyond": {"device": 2.0, "host": 1.0},
+        "met": True,
+    }
+    assert "| 10 | 20 | 30 | 40 | 1.00 | 2.00 | yes |" in table.tables({"row": row})
+
+
 def test_the_other_gpu_tables() -> None:
     names = [f"{kind} {number}" for kind in ("typed", "free") for number in (1, 2)]
     built = {name: {"median": 100.0, "spread": 1.0} for name in names}

@@ -6,7 +6,7 @@ import gc
 import sys
 import warnings
 import weakref
-from functools import partial
+from collections.abc import Callable
 from itertools import product
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +25,22 @@ def no_cuda_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphs, "record", plain_record)
 
 
+def python_calls(call: Callable[[], Any]) -> list[str]:
+    """Return the names of the Python functions that a call runs, in order."""
+    seen: list[str] = []
+
+    def note(frame: Any, event: str, _: Any) -> None:
+        if event == "call":
+            seen.append(frame.f_code.co_name)
+
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return seen
+
+
 def test_a_hot_call_runs_one_python_function_and_asks_for_nothing() -> None:
     """The bars of the call on a GPU, as counts: Python calls, TensorRT calls, allocations."""
     model = make("8.6")
@@ -39,13 +55,7 @@ def test_a_hot_call_runs_one_python_function_and_asks_for_nothing() -> None:
     for call in (lambda: model(x, y), lambda: model(x, y, out=out), bound):
         call()
         before = dict(context.handle.calls), dict(runner.engine.handle.calls)
-        seen: list[str] = []
-        sys.setprofile(partial(_note, seen))
-        try:
-            call()
-        finally:
-            sys.setprofile(None)
-        assert [name for name in seen if name != "<lambda>"] == ["call"]
+        assert [name for name in python_calls(call) if name != "<lambda>"] == ["call"]
         assert (dict(context.handle.calls), dict(runner.engine.handle.calls)) == before
 
 
@@ -57,13 +67,7 @@ def test_a_hot_replay_asks_for_nothing_but_its_stream() -> None:
     captured.replay = int  # no Python function
     for call in (lambda: model(x, y), lambda: model(x, y, out=out)):
         call()
-        seen: list[str] = []
-        sys.setprofile(partial(_note, seen))
-        try:
-            call()
-        finally:
-            sys.setprofile(None)
-        assert seen == ["<lambda>", "call", "run", "number", "keep", "keep"]
+        assert python_calls(call) == ["<lambda>", "call", "run", "number", "keep", "keep"]
 
 
 @pytest.mark.parametrize("graphs_kept", [0, 8])
@@ -91,11 +95,6 @@ def test_a_call_without_its_graph_allocates_once(
         model(x, y)
     # Two outputs a call, and as many of the graph that is captured anew.
     assert len(made) == len(calls) * (4 if graphs_kept else 2)
-
-
-def _note(seen: list[str], frame: Any, event: str, _: Any) -> None:
-    if event == "call":
-        seen.append(frame.f_code.co_name)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -264,9 +264,6 @@ def test_what_cannot_be_compared_is_said(name: str, world: World) -> None:
     assert played.calls == (0 if "range" in reason else 3)
 
 
-ONES = [1.0] * 9
-
-
 def test_an_engine_of_which_the_gpu_has_no_memory_for_a_copy_is_kept_with_a_warning(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +274,9 @@ def test_an_engine_of_which_the_gpu_has_no_memory_for_a_copy_is_kept_with_a_warn
     with pytest.warns(UserWarning, match="could not be compared: TensorRT could not deserialize"):
         model = trtnn.compile(Twins(), inputs=X, options=REFIT, cache=world.folder, device="cpu")
     model.refit(Twins().state_dict())
+
+
+ONES = [1.0] * 9
 
 
 @pytest.mark.parametrize(

@@ -278,7 +278,6 @@ def can_be_hot(runner: Runner, result: type | None) -> bool:
     same = [v.spec.dtype is runner.outputs[i][1] for i, v in enumerate(runner.graph.outputs)]
     return (
         type(runner) is Runner
-        and runner.execution in WAIT
         and result in RESULTS
         and bool(runner.inputs)
         and not runner.graph.hosts

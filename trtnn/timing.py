@@ -158,10 +158,9 @@ def combine(config: Any, log: Log, first: bytes, second: bytes) -> bytes:
     """
     cache, other = (_cache_of(config, log, c, "the timing cache") for c in (first, second))
     with log.hold() as lines:
-        if not cache.combine(other, ignore_mismatch=True):
-            said = "".join(f"\n    {text}" for _, text in lines)
-            lines.clear()
-            raise BuildError(f"TensorRT could not combine the timing caches{said}", search=False)
+        done, said = cache.combine(other, ignore_mismatch=True), _taken(lines)
+    if not done:
+        raise BuildError(f"TensorRT could not combine the timing caches{said}", search=False)
     return bytes(cache.serialize())
 
 
@@ -173,7 +172,7 @@ def keep(timings: Timings, measured: bytes, config: Any, log: Log) -> None:
     if timings.spare:
         with log.hold() as lines:
             cache = config.create_timing_cache(measured)
-            lines.clear()
+            _taken(lines)
             if cache is None or not _holds(config, cache, measured):
                 return
     timings.add(measured, partial(combine, config, log))
@@ -189,10 +188,17 @@ def _cache_of(config: Any, log: Log, content: bytes, where: str) -> Any:
     with log.hold() as lines:
         cache = config.create_timing_cache(content)
         if cache is not None and _holds(config, cache, content):
-            lines[:] = [line for line in lines if line[0] < logging.ERROR]
+            _taken(lines)
     if (said := log.said()) or cache is None:
         raise BuildError(f"TensorRT could not read {where}{said}", search=False)
     return cache
+
+
+def _taken(lines: list[tuple[int, str]]) -> str:
+    """Take the errors out of lines, and return them as an error's message continues with them."""
+    errors = [text for level, text in lines if level >= logging.ERROR]
+    lines[:] = [line for line in lines if line[0] < logging.ERROR]
+    return "".join(f"\n    {text}" for text in errors)
 
 
 def _holds(config: Any, cache: Any, content: bytes) -> bool:
