@@ -16,8 +16,9 @@ from benchmarks.comparison import finite_error
 from benchmarks.subjects import exact, prepared
 from benchmarks.timing import Effort, gpu_times
 from trtnn._trt import TensorRT
+from trtnn.builder import build
 from trtnn.compiler import optimize
-from trtnn.engine import Engine, build
+from trtnn.engine import Engine
 from trtnn.graph import Graph
 from trtnn.options import BuildOptions
 

@@ -19,9 +19,9 @@ from tests import cuda_double, double
 from tests.cuda_double import CudaDouble
 from trtnn import saved
 from trtnn._trt import TensorRT
+from trtnn.builder import build
 from trtnn.compiler import optimize
 from trtnn.description import describe
-from trtnn.engine import build
 from trtnn.host import HostModel
 from trtnn.op import Spec
 from trtnn.options import BuildOptions

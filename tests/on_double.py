@@ -9,9 +9,9 @@ import torch
 import trtnn
 from tests import double
 from trtnn._trt import TensorRT
+from trtnn.builder import build
 from trtnn.compiled import CompiledModule
 from trtnn.compiler import optimize
-from trtnn.engine import build
 from trtnn.options import BuildOptions
 from trtnn.runner import Runner
 from trtnn.signature import _parameters, declare

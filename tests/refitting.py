@@ -15,8 +15,9 @@ from tests import double
 from tests.zoo import MODELS
 from trtnn import Input, InputError, TraceError
 from trtnn._trt import TensorRT
+from trtnn.builder import build
 from trtnn.compiler import optimize
-from trtnn.engine import Engine, build
+from trtnn.engine import Engine
 from trtnn.options import BuildOptions
 
 F = nn.functional

@@ -33,8 +33,9 @@ from tests import double
 from tests.test_benchmarks import run
 from trtnn import compiler
 from trtnn._trt import TensorRT
+from trtnn.builder import build
 from trtnn.compiler import optimize
-from trtnn.engine import Engine, build
+from trtnn.engine import Engine
 from trtnn.errors import BuildError
 from trtnn.options import BuildOptions
 

@@ -15,8 +15,8 @@ from tests import double
 from trtnn import Input, UnsupportedError
 from trtnn._trt import TensorRT
 from trtnn.allocating import AllocatingRunner
+from trtnn.builder import build
 from trtnn.compiler import optimize
-from trtnn.engine import build
 from trtnn.options import BuildOptions
 
 CPU = torch.device("cpu")

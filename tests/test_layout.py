@@ -38,7 +38,7 @@ ROWS = (
     "_trt",
     "tensor attributes module interpreter precision passes network layers windows recipes calls "
     "known mutation origins recorder",
-    "notes tracer quantization engine refit signature arguments assumptions",
+    "notes tracer quantization engine refit builder signature arguments assumptions",
     "arena streams leaves description arrays",
     "contexts",
     "prepared graphs session",

@@ -26,8 +26,8 @@ from tests import double
 from tests.double.surface import VERSIONS
 from tests.zoo import MODELS
 from trtnn._trt import TensorRT
+from trtnn.builder import build
 from trtnn.compiler import optimize
-from trtnn.engine import build
 from trtnn.network import lower
 from trtnn.options import BuildOptions
 

@@ -20,9 +20,9 @@ from tests.on_double import on_double
 from trtnn import Dim, Input
 from trtnn._trt import TensorRT
 from trtnn.arrays import TensorSpec
+from trtnn.builder import build
 from trtnn.compiler import optimize
 from trtnn.description import describe, restore
-from trtnn.engine import build
 from trtnn.errors import BuildError, CopyWarning, InputError, LoadError, UnsupportedError
 from trtnn.options import BuildOptions
 

@@ -13,9 +13,9 @@ from tests.faults import Fault
 from tests.mutations import FAULTS
 from tests.test_ops import check_lowering
 from trtnn._trt import TensorRT
+from trtnn.builder import build
 from trtnn.compiler import optimize
 from trtnn.dims import evaluate
-from trtnn.engine import build
 from trtnn.graph import Graph
 from trtnn.options import BuildOptions
 from trtnn.runner import Runner

@@ -13,9 +13,9 @@ import trtnn
 from tests import double
 from tests.rows import Row, Sample, all_rows, prepare
 from trtnn._trt import TensorRT
+from trtnn.builder import profile_shapes
 from trtnn.compiler import optimize
 from trtnn.dims import Dim, evaluate, symbols
-from trtnn.engine import profile_shapes
 from trtnn.errors import UnsupportedError
 from trtnn.expressions import SizeSymbol
 from trtnn.graph import Graph, Node, Value

@@ -27,7 +27,8 @@ from tests.settings import (
 )
 from trtnn import builder_config
 from trtnn._trt import TensorRT, _logs
-from trtnn.engine import Engine, build
+from trtnn.builder import build
+from trtnn.engine import Engine
 from trtnn.errors import BuildError, OptionError
 from trtnn.options import MEMBERS, SETTINGS, BuildOptions
 

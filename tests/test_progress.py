@@ -15,7 +15,8 @@ from tests.double.phases import PHASES
 from tests.double.surface import VERSIONS
 from trtnn import progress
 from trtnn._trt import TensorRT
-from trtnn.engine import Engine, build
+from trtnn.builder import build
+from trtnn.engine import Engine
 from trtnn.errors import BuildError, OptionError
 from trtnn.options import BuildOptions
 from trtnn.progress import Bars, Line, Lines, Watch, display

@@ -12,8 +12,9 @@ import torch
 import trtnn
 from tests import double
 from trtnn._trt import TensorRT
+from trtnn.builder import build
 from trtnn.compiler import optimize
-from trtnn.engine import Engine, build
+from trtnn.engine import Engine
 from trtnn.options import BuildOptions
 from trtnn.runner import Runner
 

@@ -15,7 +15,8 @@ import tests.double as double
 import trtnn
 from tests.double.surface import VERSIONS
 from trtnn._trt import TensorRT
-from trtnn.engine import Engine, build
+from trtnn.builder import build
+from trtnn.engine import Engine
 from trtnn.errors import BuildError, OptionError
 from trtnn.options import BuildOptions
 from trtnn.timing import Timings, combine, load, timing_cache_file

@@ -15,12 +15,13 @@ from trtnn import passes
 from trtnn._trt import TensorRT
 from trtnn.allocating import AllocatingRunner
 from trtnn.assumptions import verify
+from trtnn.builder import build
 from trtnn.cache import Cache, open_cache
 from trtnn.cache import check as check_cache
 from trtnn.cached_engine import find_or_build
 from trtnn.compiled import CompiledModule, find_device, require_running
 from trtnn.description import describe
-from trtnn.engine import Engine, build
+from trtnn.engine import Engine
 from trtnn.errors import AbsentError, OptionError
 from trtnn.graph import Graph
 from trtnn.lazy import LazyModule

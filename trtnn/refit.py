@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from trtnn._trt import TensorRT
+from trtnn.engine import Engine, Refittable
 from trtnn.errors import InputError, OptionError, UnsupportedError
 from trtnn.graph import Graph
 from trtnn.network import lower
@@ -19,31 +19,9 @@ from trtnn.profiles import count_profiles
 from trtnn.program import Program, Slot
 from trtnn.recipes import Recipes, Stored
 
-if TYPE_CHECKING:
-    from trtnn.engine import Engine
-
 Named = tuple[Recipes, Mapping[str, Stored]]
 QUANTIZED = frozenset({"Quantize", "Dequantize"})  # ops of networks that 8.6 cannot refit
 EXTRA = "_extra_state"  # PyTorch's own last part of keys whose values are no tensors
-
-
-@dataclass(eq=False)
-class Refittable:
-    """What an engine needs to be refitted.
-
-    Attributes:
-        mode: The build option ``refit``.
-        stripped: Whether the plan was built without weights.
-        recipes: None of an engine from the cache, until they are needed.
-        graph: As it was lowered, where there are no recipes.
-        same: Computes what may not change, and the SHA-256 of each.
-    """
-
-    mode: str
-    stripped: bool
-    recipes: Recipes | None
-    graph: Graph | None
-    same: tuple[Program, Mapping[Slot, bytes]] | None
 
 
 def check_refit(graph: Graph, library: TensorRT, options: BuildOptions) -> None:
