@@ -11,24 +11,24 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import cases
-from benchmarks.activities import compare_copies
-from benchmarks.builds import Builds
-from benchmarks.cached import measure_cached
-from benchmarks.cases import DTYPES, MODELS, NEEDS_GPU, WHAT, Case
-from benchmarks.comparison import compare, compare_errors
-from benchmarks.cycles import measure_cycles
-from benchmarks.dynamic import compare_lengths
-from benchmarks.machine import find_machine
-from benchmarks.memory import measure_memory
-from benchmarks.mixed import measure_mixed
-from benchmarks.overhead import measure_overhead
-from benchmarks.refit import measure_refit
-from benchmarks.sanitize import measure_sanitizer
-from benchmarks.threads import measure_threads
-from benchmarks.timing import FULL, TINY, Effort
-from benchmarks.tracing import measure_tracing
-from benchmarks.typed import compare_typed
+from benchmarks.instruments.builds import Builds
+from benchmarks.instruments.machine import find_machine
+from benchmarks.instruments.timing import FULL, TINY, Effort
+from benchmarks.measures.activities import compare_copies
+from benchmarks.measures.cached import measure_cached
+from benchmarks.measures.comparison import compare, compare_errors
+from benchmarks.measures.cycles import measure_cycles
+from benchmarks.measures.dynamic import compare_lengths
+from benchmarks.measures.memory import measure_memory
+from benchmarks.measures.mixed import measure_mixed
+from benchmarks.measures.overhead import measure_overhead
+from benchmarks.measures.refit import measure_refit
+from benchmarks.measures.sanitize import measure_sanitizer
+from benchmarks.measures.threads import measure_threads
+from benchmarks.measures.tracing import measure_tracing
+from benchmarks.measures.typed import compare_typed
+from benchmarks.subjects import cases
+from benchmarks.subjects.cases import DTYPES, MODELS, NEEDS_GPU, WHAT, Case
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

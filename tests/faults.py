@@ -12,11 +12,11 @@ import torch
 
 import trtnn
 from tests.double import Violation
-from trtnn._trt import TensorRT
-from trtnn.dims import Expr, evaluate
 from trtnn.errors import BuildError
-from trtnn.layers import Handle, ITensor, bits
-from trtnn.network import Net
+from trtnn.lower.layers import Handle, ITensor, bits
+from trtnn.lower.network import Net
+from trtnn.sizes.dims import Expr, evaluate
+from trtnn.trt.library import TensorRT
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 Found = dict[str, tuple[type[Exception], str]]

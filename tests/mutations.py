@@ -12,16 +12,16 @@ from tests import faults
 from tests.double import Violation
 from tests.faults import Fault, X, around, constrain, every, mixed, new, old, put, without
 from tests.rows import B, S
-from trtnn import layers, network, recipes
-from trtnn._trt import Target, TensorRT
 from trtnn.errors import BuildError
-from trtnn.layers import Handle, Layers
-from trtnn.network import Net
+from trtnn.lower import layers, network, recipes
+from trtnn.lower.layers import Handle, Layers
+from trtnn.lower.network import Net
+from trtnn.lower.windows import Windows
 from trtnn.ops.arithmetic import Elementwise, Select
 from trtnn.ops.attention import Attention
 from trtnn.ops.movement import Identity
 from trtnn.ops.pointwise import Gelu
-from trtnn.windows import Windows
+from trtnn.trt.library import Target, TensorRT
 
 HALF, LONG, BOOL = torch.float16, torch.int64, torch.bool
 OFF = "TensorRT has"  # what TensorRT makes of a layer is not what the graph says

@@ -8,13 +8,13 @@ import torch
 
 import trtnn
 from tests import double
-from trtnn._trt import TensorRT
-from trtnn.builder import build
 from trtnn.compiled import CompiledModule
 from trtnn.compiler import optimize
+from trtnn.engine.builder import build
 from trtnn.options import BuildOptions
-from trtnn.runner import Runner
-from trtnn.signature import _parameters, declare
+from trtnn.run.runner import Runner
+from trtnn.tracing.signature import _parameters, declare
+from trtnn.trt.library import TensorRT
 
 
 def on_double(

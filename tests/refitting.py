@@ -14,11 +14,11 @@ import trtnn
 from tests import double
 from tests.zoo import MODELS
 from trtnn import Input, InputError, TraceError
-from trtnn._trt import TensorRT
-from trtnn.builder import build
 from trtnn.compiler import optimize
-from trtnn.engine import Engine
+from trtnn.engine.builder import build
+from trtnn.engine.engine import Engine
 from trtnn.options import BuildOptions
+from trtnn.trt.library import TensorRT
 
 F = nn.functional
 VERSIONS = ("8.6", "10", "11")

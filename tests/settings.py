@@ -8,8 +8,8 @@ from typing import Any
 
 import tests.double as double
 from tests.double.surface import VERSIONS
-from trtnn._trt import TensorRT
 from trtnn.options import BuildOptions
+from trtnn.trt.library import TensorRT
 
 DLA = {"default_device_type": "DLA"}
 DOUBLES = {version: double.load(version) for version in VERSIONS}
@@ -98,7 +98,7 @@ CASES = {
     "progress_monitor": held("progress_monitor", "IProgressMonitor"),
     "preview_features": held("get_preview_feature", {}),
 }
-ELSEWHERE = {"timing_cache": "tests/test_timing.py", "log_level": "TensorRT's logger"}
+ELSEWHERE = {"timing_cache": "tests/trt/test_timing.py", "log_level": "TensorRT's logger"}
 # What is no option, and why.
 REFUSED = {
     "FP16 BF16 INT8 FP8 INT4 FP4": "the types of the graph decide",

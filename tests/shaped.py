@@ -16,7 +16,7 @@ from tests.lively import lively
 from tests.rows import Sample, T
 from tests.unet import UNet
 from tests.zoo import minilm
-from trtnn.dims import Dim, evaluate
+from trtnn.sizes.dims import Dim, evaluate
 
 LONG = torch.int64
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.test_layout import ROOT, run_python
-from trtnn.cache import Cache, Summary
+from tests.layout import ROOT, run_python
+from trtnn.cache.folder import Cache, Summary
 from trtnn.commands import application
 
 DAY = 24 * 3600.0
@@ -119,7 +119,7 @@ def test_without_its_packages_it_says_what_to_install(package: str) -> None:
 
 
 def test_another_missing_module_is_not_hidden() -> None:
-    done = run_python("import sys\nsys.modules['trtnn.cache'] = None\nimport trtnn.cli")
+    done = run_python("import sys\nsys.modules['trtnn.cache.folder'] = None\nimport trtnn.cli")
     assert "ModuleNotFoundError" in done.stderr
 
 

@@ -10,12 +10,12 @@ import torch
 
 import trtnn
 from tests.compare import error, leaves
+from tests.ops.test_ops import dims_of, traced
 from tests.rows import Row, Sample, all_rows, prepare
 from tests.shaped import SHAPED, Shaped, corners_and_random
-from tests.test_ops import dims_of, traced
 from trtnn.errors import TrtnnError, UnsupportedError
 from trtnn.options import BuildOptions
-from trtnn.runner import Runner
+from trtnn.run.runner import Runner
 from trtnn.tree import flatten
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:Using padding='same'")]

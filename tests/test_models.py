@@ -9,10 +9,10 @@ import torch
 
 import trtnn
 from tests.compare import error, leaves
-from tests.test_ops import check_lowering
+from tests.ops.test_ops import check_lowering
 from tests.zoo import MODELS, SENTENCES, build_lively, minilm
-from trtnn.dims import Dim
-from trtnn.graph import Graph
+from trtnn.graph.graph import Graph
+from trtnn.sizes.dims import Dim
 
 BATCH = Dim("batch", 1, 2, 4)
 NAMES = list(MODELS["small"])
@@ -81,10 +81,10 @@ def test_norms_are_folded_and_nothing_changes() -> None:
     model = MODELS["small"]["resnet18"]
     net = build_lively(model, 0)
     graph = trtnn.trace(net, [trtnn.Input(model.inputs(2, 1)[0].shape)])
-    folded = trtnn.passes.fold_norms(graph)
+    folded = trtnn.graph.passes.fold_norms(graph)
     assert _count(graph, "BatchNorm") == 20 and _count(folded, "BatchNorm") == 0
     x = model.inputs(2, 1)
-    (before,), (after,) = (trtnn.interpreter.run(g, list(x))[0] for g in (graph, folded))
+    (before,), (after,) = (trtnn.graph.interpreter.run(g, list(x))[0] for g in (graph, folded))
     assert error(after, before) <= 1e-5
 
 

@@ -11,12 +11,12 @@ import torch
 
 import trtnn
 from tests import double
-from trtnn._trt import TensorRT
-from trtnn.builder import build
 from trtnn.compiler import optimize
-from trtnn.engine import Engine
+from trtnn.engine.builder import build
+from trtnn.engine.engine import Engine
 from trtnn.options import BuildOptions
-from trtnn.runner import Runner
+from trtnn.run.runner import Runner
+from trtnn.trt.library import TensorRT
 
 GPU = pytest.param("tensorrt", marks=pytest.mark.gpu)
 FAST = BuildOptions(builder_optimization_level=0)

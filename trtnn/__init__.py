@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from trtnn.compiler import Input as Input
     from trtnn.compiler import compile as compile
     from trtnn.compiler import trace as trace
-    from trtnn.dims import Dim as Dim
-    from trtnn.engine import Engine as Engine
+    from trtnn.engine.engine import Engine as Engine
     from trtnn.errors import AbsentError as AbsentError
     from trtnn.errors import BackendError as BackendError
     from trtnn.errors import BuildError as BuildError
@@ -30,18 +29,19 @@ if TYPE_CHECKING:
     from trtnn.errors import TraceError as TraceError
     from trtnn.errors import TrtnnError as TrtnnError
     from trtnn.errors import UnsupportedError as UnsupportedError
-    from trtnn.graph import Graph as Graph
+    from trtnn.graph.graph import Graph as Graph
     from trtnn.loading import load as load
     from trtnn.module import Module as Module
+    from trtnn.sizes.dims import Dim as Dim
 
 __version__ = "0.1.0"
 
 _HOMES = {
     **dict.fromkeys(("Input", "compile", "trace"), "compiler"),
     "CompiledModule": "compiled",
-    "Dim": "dims",
-    "Engine": "engine",
-    "Graph": "graph",
+    "Dim": "sizes.dims",
+    "Engine": "engine.engine",
+    "Graph": "graph.graph",
     "Module": "module",
     "load": "loading",
     **dict.fromkeys(

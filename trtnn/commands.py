@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from trtnn.cache import Cache, open_cache
+from trtnn.cache.folder import Cache, open_cache
 from trtnn.errors import OptionError
 
 DAY = 24 * 3600.0

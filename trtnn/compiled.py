@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 
-from trtnn import saved
-from trtnn.bound import BoundCall
-from trtnn.calling import Caller, Runs
-from trtnn.dims import Dim, Range
-from trtnn.engine import Engine
+from trtnn.engine.engine import Engine
+from trtnn.engine.refit import refit
 from trtnn.errors import InputError, OptionError, UnsupportedError
-from trtnn.graph import Interface
-from trtnn.op import Spec
-from trtnn.profiles import count_profiles, profile_of
-from trtnn.reference import Reference
-from trtnn.refit import refit
-from trtnn.runner import Runner
-from trtnn.signature import Signature
+from trtnn.graph.graph import Interface
+from trtnn.ops.op import Spec
+from trtnn.run.bound import BoundCall
+from trtnn.run.calling import Caller, Runs
+from trtnn.run.reference import Reference
+from trtnn.run.runner import Runner
+from trtnn.saved import file
+from trtnn.sizes.dims import Dim, Range
+from trtnn.sizes.profiles import count_profiles, profile_of
+from trtnn.tracing.signature import Signature
 
 EXECUTIONS = ("sync", "async", "graph")
 Describe = Callable[[], dict[str, Any]]
@@ -117,7 +117,7 @@ class CompiledModule:
                 "save: the plan was built with strip_plan=True, without weights",
                 hint="compile without strip_plan; model.plan gives the plan as it is",
             )
-        saved.write(path, {**self._describe(), "execution": self.execution}, self.engine.plan)
+        file.write(path, {**self._describe(), "execution": self.execution}, self.engine.plan)
 
     @property
     def plan(self) -> bytes:

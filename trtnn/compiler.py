@@ -11,28 +11,28 @@ from typing import Any
 
 import torch
 
-from trtnn import passes
-from trtnn._trt import TensorRT
-from trtnn.allocating import AllocatingRunner
-from trtnn.assumptions import verify
-from trtnn.builder import build
-from trtnn.cache import Cache, open_cache
-from trtnn.cache import check as check_cache
-from trtnn.cached_engine import find_or_build
+from trtnn.cache.engines import find_or_build
+from trtnn.cache.folder import Cache, open_cache
+from trtnn.cache.folder import check as check_cache
 from trtnn.compiled import CompiledModule, find_device, require_running
-from trtnn.description import describe
-from trtnn.engine import Engine
+from trtnn.engine.builder import build
+from trtnn.engine.engine import Engine
 from trtnn.errors import AbsentError, OptionError
-from trtnn.graph import Graph
+from trtnn.graph import passes
+from trtnn.graph.graph import Graph
+from trtnn.graph.notes import noted
 from trtnn.lazy import LazyModule
-from trtnn.notes import noted
 from trtnn.ops.masks import depends_on_data
 from trtnn.options import BuildOptions
-from trtnn.proof import prove
-from trtnn.reference import Reference
-from trtnn.runner import Runner
-from trtnn.signature import Input, Signature, _parameters, declare
-from trtnn.tracer import trace as trace_graph
+from trtnn.run.allocating import AllocatingRunner
+from trtnn.run.proof import prove
+from trtnn.run.reference import Reference
+from trtnn.run.runner import Runner
+from trtnn.saved.description import describe
+from trtnn.tracing.assumptions import verify
+from trtnn.tracing.signature import Input, Signature, _parameters, declare
+from trtnn.tracing.tracer import trace as trace_graph
+from trtnn.trt.library import TensorRT
 
 __all__ = ["CompiledModule", "Input", "compile", "trace"]
 

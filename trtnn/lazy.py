@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
-from trtnn.bound import BoundCall
 from trtnn.compiled import CompiledModule, signature_of
-from trtnn.dims import Dim
 from trtnn.errors import InputError, RecompileWarning
-from trtnn.op import Spec
-from trtnn.signature import Signature, constant_key, from_arguments, short, spread
-from trtnn.solutions import bind_dims
+from trtnn.ops.op import Spec
+from trtnn.run.bound import BoundCall
+from trtnn.sizes.dims import Dim
+from trtnn.sizes.solutions import bind_dims
 from trtnn.source import warn_user
+from trtnn.tracing.signature import Signature, constant_key, from_arguments, short, spread
 
 MAX_ENGINES = 8
 MAX_KNOWN = 1024  # combinations of shapes that find their model at once

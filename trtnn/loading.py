@@ -9,16 +9,16 @@ from typing import Any
 
 import torch
 
-from trtnn._trt import TensorRT
-from trtnn.allocating import AllocatingRunner
 from trtnn.compiled import CompiledModule, find_device, require_running
-from trtnn.description import gpu_of, restore
-from trtnn.engine import Engine
+from trtnn.engine.engine import Engine
 from trtnn.errors import AbsentError, OptionError
-from trtnn.fit import require_fit, require_host_code_allowed, require_tensors
 from trtnn.ops.masks import depends_on_data
-from trtnn.runner import Runner
-from trtnn.saved import read
+from trtnn.run.allocating import AllocatingRunner
+from trtnn.run.runner import Runner
+from trtnn.saved.description import gpu_of, restore
+from trtnn.saved.file import read
+from trtnn.saved.fit import require_fit, require_host_code_allowed, require_tensors
+from trtnn.trt.library import TensorRT
 
 
 def load(

@@ -9,7 +9,7 @@ import warnings
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 
-_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+PACKAGE = os.path.dirname(os.path.abspath(__file__))
 _FOREIGN = frozenset(
     {"torch", "sympy", "importlib", "contextlib", "functools", "copy", "pickle", "numpy", "typing"}
 )
@@ -35,7 +35,8 @@ class SourceLine:
 
 def _belongs_to_user(frame: FrameType) -> bool:
     package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-    return package not in _FOREIGN and not frame.f_code.co_filename.startswith((_HERE, "<frozen"))
+    ours = (PACKAGE + os.sep, "<frozen")
+    return package not in _FOREIGN and not frame.f_code.co_filename.startswith(ours)
 
 
 def find_user_line() -> SourceLine | None:

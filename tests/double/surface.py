@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from tests.double.properties import property_type
 from tests.double.signature import Overload, choose, converter, parse
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(__file__).parent / "data"
 FILES = {"8.6": "8.6.0.json", "10": "10.16.1.11.json", "11": "11.4.0.106.json"}
 VERSIONS = {"8.6": "8.6.0", "10": "10.16.1", "11": "11.4.0"}
 SAME = {"ResizeMode": "InterpolationMode", "SliceMode": "SampleMode"}

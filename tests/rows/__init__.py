@@ -1,4 +1,4 @@
-"""Rows: a torch callable and its arguments, run against every oracle by ``test_ops.py``."""
+"""Rows: a torch callable and its arguments, which ``tests/ops/test_ops.py`` runs on all oracles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from trtnn.dims import Dim, evaluate
+from trtnn.sizes.dims import Dim, evaluate
 from trtnn.tree import flatten
 
 B = Dim("batch", 1, 2, 4)

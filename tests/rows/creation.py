@@ -7,8 +7,8 @@ import math
 import torch
 
 from tests.rows import B, C, Row, S, T
-from trtnn.dims import Dim
 from trtnn.errors import ShapeError, UnsupportedError
+from trtnn.sizes.dims import Dim
 
 HALF, LONG, INT, BOOL = torch.float16, torch.int64, torch.int32, torch.bool
 

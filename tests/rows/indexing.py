@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from tests.rows import B, C, Row, S, T
-from trtnn.dims import Dim
 from trtnn.errors import DTypeError, ShapeError, UnsupportedError
+from trtnn.sizes.dims import Dim
 
 HALF, LONG, INT, BOOL = torch.float16, torch.int64, torch.int32, torch.bool
 L = Dim("length", 2, 5, 9)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from tests.rows import B, Row, S, T
-from trtnn.dims import Dim
 from trtnn.errors import ShapeError, UnsupportedError
+from trtnn.sizes.dims import Dim
 
 HALF = torch.float16
 Z = Dim("rows", 0, 2, 4)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from tests.rows import B, Row, S, T
-from trtnn.dims import Dim
 from trtnn.errors import DTypeError, ShapeError, UnsupportedError
+from trtnn.sizes.dims import Dim
 
 HALF, LONG, INT, BOOL = torch.float16, torch.int64, torch.int32, torch.bool
 N = Dim("entries", 3, 6, 9)

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from tests.rows import B, C, Row, S, T
-from trtnn.dims import Dim
 from trtnn.errors import ShapeError, UnsupportedError
+from trtnn.sizes.dims import Dim
 
 HALF = torch.float16
 P = Dim("pixels", 2, 6, 10)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trtnn.dims import decide
 from trtnn.errors import ShapeError, UnsupportedError
-from trtnn.op import Op, Spec, TensorT, axis_of, bind, shape_of, spec_of, torch_function
 from trtnn.ops.arithmetic import cast, logical_xor, sub, where
 from trtnn.ops.creation import arange
 from trtnn.ops.movement import reshape, unsqueeze
+from trtnn.ops.op import Op, Spec, TensorT, axis_of, bind, shape_of, spec_of, torch_function
 from trtnn.ops.reduction import sum
 from trtnn.ops.slicing import cat, narrow
+from trtnn.sizes.dims import decide
 
 if TYPE_CHECKING:
-    from trtnn.network import ITensor, Net
+    from trtnn.lower.network import ITensor, Net
 
 __all__ = ["Cumulative", "cumsum", "diff"]
 

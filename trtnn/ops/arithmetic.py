@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 
-from trtnn.dims import Expr, Size
 from trtnn.errors import DTypeError, UnsupportedError
-from trtnn.op import (
+from trtnn.ops.op import (
     Op,
     Spec,
     TensorT,
@@ -21,6 +20,7 @@ from trtnn.op import (
     spec_of,
     torch_function,
 )
+from trtnn.sizes.dims import Expr, Size
 
 __all__ = [
     "Cast", "Elementwise", "Select", "SizeValue", "add", "cast", "div", "eq", "floor_divide", "ge",

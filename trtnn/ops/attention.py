@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trtnn.dims import decide
 from trtnn.errors import ShapeError, UnsupportedError
-from trtnn.op import (
+from trtnn.ops.arithmetic import add, cast, logical_and, logical_not, mul, where
+from trtnn.ops.creation import arange
+from trtnn.ops.joining import chunk
+from trtnn.ops.matrix import linear, matmul
+from trtnn.ops.movement import permute, reshape, squeeze, transpose, unsqueeze
+from trtnn.ops.op import (
     Op,
     Spec,
     TensorT,
@@ -23,16 +27,12 @@ from trtnn.op import (
     torch_function,
     unequal,
 )
-from trtnn.ops.arithmetic import add, cast, logical_and, logical_not, mul, where
-from trtnn.ops.creation import arange
-from trtnn.ops.joining import chunk
-from trtnn.ops.matrix import linear, matmul
-from trtnn.ops.movement import permute, reshape, squeeze, transpose, unsqueeze
 from trtnn.ops.reduction import amax, mean, softmax
 from trtnn.ops.slicing import known_of
+from trtnn.sizes.dims import decide
 
 if TYPE_CHECKING:
-    from trtnn.network import ITensor, Net
+    from trtnn.lower.network import ITensor, Net
 
 __all__ = ["Attention", "multi_head_attention_forward", "scaled_dot_product_attention"]
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trtnn.dims import Size, decide, failures
 from trtnn.errors import ShapeError, UnsupportedError
-from trtnn.op import (
+from trtnn.ops.joining import pad
+from trtnn.ops.movement import squeeze, unsqueeze
+from trtnn.ops.op import (
     Op,
     Spec,
     TensorT,
@@ -22,11 +23,10 @@ from trtnn.op import (
     torch_function,
     unmet,
 )
-from trtnn.ops.joining import pad
-from trtnn.ops.movement import squeeze, unsqueeze
+from trtnn.sizes.dims import Size, decide, failures
 
 if TYPE_CHECKING:
-    from trtnn.network import ITensor, Net
+    from trtnn.lower.network import ITensor, Net
 
 __all__ = ["Convolution", "conv1d", "conv2d", "conv3d"]
 

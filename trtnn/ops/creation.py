@@ -7,11 +7,21 @@ from typing import Any
 
 import torch
 
-from trtnn.dims import Expr, Size, ceil_div
 from trtnn.errors import ShapeError, UnsupportedError
-from trtnn.op import Op, Spec, TensorT, as_size, as_sizes, bind, shape_of, spec_of, torch_function
 from trtnn.ops.arithmetic import cast, tensor_of
 from trtnn.ops.movement import expand
+from trtnn.ops.op import (
+    Op,
+    Spec,
+    TensorT,
+    as_size,
+    as_sizes,
+    bind,
+    shape_of,
+    spec_of,
+    torch_function,
+)
+from trtnn.sizes.dims import Expr, Size, ceil_div
 
 __all__ = [
     "Full",

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trtnn.dims import Size, decide, failures
 from trtnn.errors import ShapeError
-from trtnn.op import (
+from trtnn.ops.arithmetic import add
+from trtnn.ops.convolution import ints_of
+from trtnn.ops.joining import pad
+from trtnn.ops.movement import reshape, squeeze, unsqueeze
+from trtnn.ops.op import (
     Op,
     Spec,
     TensorT,
@@ -22,13 +25,10 @@ from trtnn.op import (
     torch_function,
     unmet,
 )
-from trtnn.ops.arithmetic import add
-from trtnn.ops.convolution import ints_of
-from trtnn.ops.joining import pad
-from trtnn.ops.movement import reshape, squeeze, unsqueeze
+from trtnn.sizes.dims import Size, decide, failures
 
 if TYPE_CHECKING:
-    from trtnn.network import ITensor, Net
+    from trtnn.lower.network import ITensor, Net
 
 __all__ = ["Deconvolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trtnn.dims import Size, bounds, ceil_div, decide, maximum, minimum, product
 from trtnn.errors import DTypeError, ShapeError, UnsupportedError
-from trtnn.op import (
+from trtnn.ops.arithmetic import add, mul, where
+from trtnn.ops.masks import Column, columns_of, require_mask_fits, take_rows
+from trtnn.ops.movement import movedim, reshape
+from trtnn.ops.op import (
     Op,
     Spec,
     TensorT,
@@ -20,13 +22,11 @@ from trtnn.op import (
     spec_of,
     torch_function,
 )
-from trtnn.ops.arithmetic import add, mul, where
-from trtnn.ops.masks import Column, columns_of, require_mask_fits, take_rows
-from trtnn.ops.movement import movedim, reshape
 from trtnn.ops.slicing import Concat, Slice, cat, known_of, narrow, position_of, select, slice_of
+from trtnn.sizes.dims import Size, bounds, ceil_div, decide, maximum, minimum, product
 
 if TYPE_CHECKING:
-    from trtnn.network import ITensor, Net
+    from trtnn.lower.network import ITensor, Net
 
 __all__ = [
     "Concat",

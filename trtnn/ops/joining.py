@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from trtnn.dims import Size, bounds, ceil_div, decide, failures, maximum, minimum
 from trtnn.errors import ShapeError, UnsupportedError
-from trtnn.op import (
+from trtnn.ops.movement import flatten, repeat, reshape, unsqueeze
+from trtnn.ops.op import (
     TensorT,
     as_size,
     as_sizes,
@@ -21,8 +21,8 @@ from trtnn.op import (
     torch_function,
     unmet,
 )
-from trtnn.ops.movement import flatten, repeat, reshape, unsqueeze
 from trtnn.ops.slicing import Slice, cat, narrow, select
+from trtnn.sizes.dims import Size, bounds, ceil_div, decide, failures, maximum, minimum
 
 __all__ = [
     "chunk",

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from trtnn.dims import Expr, Size, bounds, decide, product, symbols
 from trtnn.errors import DTypeError, ShapeError, UnsupportedError
-from trtnn.expressions import DataSymbol
-from trtnn.op import Op, Spec, TensorT, bind, recorder_of, shape_of, spec_of, torch_function
 from trtnn.ops.movement import broadcast_tensors, movedim, reshape
+from trtnn.ops.op import Op, Spec, TensorT, bind, recorder_of, shape_of, spec_of, torch_function
 from trtnn.ops.slicing import known_of, select
+from trtnn.sizes.dims import Expr, Size, bounds, decide, product, symbols
+from trtnn.sizes.expressions import DataSymbol
 
 if TYPE_CHECKING:
-    from trtnn.network import ITensor, Net
+    from trtnn.lower.network import ITensor, Net
 
 __all__ = ["GatherND", "NonZero", "masked_select", "nonzero"]
 

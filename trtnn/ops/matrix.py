@@ -8,7 +8,9 @@ from typing import Any
 import torch
 
 from trtnn.errors import ShapeError, UnsupportedError
-from trtnn.op import (
+from trtnn.ops.arithmetic import add, mul
+from trtnn.ops.movement import reshape, squeeze, unsqueeze
+from trtnn.ops.op import (
     Op,
     Spec,
     TensorT,
@@ -20,8 +22,6 @@ from trtnn.op import (
     torch_function,
     unequal,
 )
-from trtnn.ops.arithmetic import add, mul
-from trtnn.ops.movement import reshape, squeeze, unsqueeze
 
 __all__ = ["MatrixMultiply", "addmm", "baddbmm", "bmm", "dot", "linear", "matmul", "mm", "mv"]
 

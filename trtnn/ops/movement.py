@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trtnn.dims import Size, decide, failures, product
 from trtnn.errors import ShapeError, UnsupportedError
-from trtnn.op import (
+from trtnn.ops.op import (
     Op,
     Spec,
     TensorT,
@@ -24,9 +23,10 @@ from trtnn.op import (
     torch_function,
     unmet,
 )
+from trtnn.sizes.dims import Size, decide, failures, product
 
 if TYPE_CHECKING:
-    from trtnn.network import ITensor, Net
+    from trtnn.lower.network import ITensor, Net
 
 __all__ = [
     "Expand",

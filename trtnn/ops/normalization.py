@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trtnn.dims import Size, decide
 from trtnn.errors import ShapeError, TraceError
-from trtnn.op import (
+from trtnn.ops.arithmetic import add, cast, mul
+from trtnn.ops.movement import reshape
+from trtnn.ops.op import (
     Op,
     Spec,
     TensorT,
@@ -21,12 +22,11 @@ from trtnn.op import (
     spec_of,
     torch_function,
 )
-from trtnn.ops.arithmetic import add, cast, mul
-from trtnn.ops.movement import reshape
 from trtnn.ops.slicing import known_of
+from trtnn.sizes.dims import Size, decide
 
 if TYPE_CHECKING:
-    from trtnn.network import ITensor, Net
+    from trtnn.lower.network import ITensor, Net
 
 __all__ = [
     "BatchNorm",

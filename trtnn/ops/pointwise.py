@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 
 from trtnn.errors import TraceError, UnsupportedError
-from trtnn.op import Op, Spec, TensorT, bind, require_float, spec_of, torch_function
 from trtnn.ops.arithmetic import (
     Elementwise,
     add,
@@ -27,6 +26,7 @@ from trtnn.ops.arithmetic import (
     tensor_of,
     where,
 )
+from trtnn.ops.op import Op, Spec, TensorT, bind, require_float, spec_of, torch_function
 
 __all__ = [
     "Activation", "Gelu", "Unary", "celu", "clamp", "clamp_max", "clamp_min", "dropout", "elu",

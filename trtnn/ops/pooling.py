@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trtnn.dims import Size, ceil_div, failures
 from trtnn.errors import ShapeError, UnsupportedError
-from trtnn.op import (
+from trtnn.ops.convolution import ints_of
+from trtnn.ops.joining import pad
+from trtnn.ops.movement import reshape, squeeze, unsqueeze
+from trtnn.ops.op import (
     Op,
     Spec,
     TensorT,
@@ -22,14 +24,12 @@ from trtnn.op import (
     torch_function,
     unmet,
 )
-from trtnn.ops.convolution import ints_of
-from trtnn.ops.joining import pad
-from trtnn.ops.movement import reshape, squeeze, unsqueeze
 from trtnn.ops.reduction import amax, mean
 from trtnn.ops.slicing import cat, narrow
+from trtnn.sizes.dims import Size, ceil_div, failures
 
 if TYPE_CHECKING:
-    from trtnn.network import ITensor, Net
+    from trtnn.lower.network import ITensor, Net
 
 __all__ = [
     "Pool",

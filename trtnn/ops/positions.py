@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from trtnn.dims import Expr, Size
 from trtnn.errors import ShapeError, UnsupportedError
-from trtnn.op import TensorT, as_size, shape_of, spec_of, torch_function
 from trtnn.ops.arithmetic import add, cast, div, eq, ge, le, lt, maximum, mul, sub, tensor_of, where
 from trtnn.ops.creation import arange
 from trtnn.ops.movement import broadcast_tensors, reshape, unsqueeze
+from trtnn.ops.op import TensorT, as_size, shape_of, spec_of, torch_function
+from trtnn.sizes.dims import Expr, Size
 
 __all__ = ["eye", "linspace", "meshgrid", "outer", "tril", "triu"]
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trtnn.dims import Size, bounds, decide, failures
 from trtnn.errors import DTypeError, ShapeError, UnsupportedError
-from trtnn.op import (
+from trtnn.ops.arithmetic import SizeValue, cast, eq, maximum, minimum, sub, where
+from trtnn.ops.creation import arange
+from trtnn.ops.movement import flatten, movedim, reshape, squeeze, unsqueeze
+from trtnn.ops.op import (
     Op,
     Spec,
     TensorT,
@@ -21,13 +23,11 @@ from trtnn.op import (
     torch_function,
     unmet,
 )
-from trtnn.ops.arithmetic import SizeValue, cast, eq, maximum, minimum, sub, where
-from trtnn.ops.creation import arange
-from trtnn.ops.movement import flatten, movedim, reshape, squeeze, unsqueeze
 from trtnn.ops.reduction import amax, amin
+from trtnn.sizes.dims import Size, bounds, decide, failures
 
 if TYPE_CHECKING:
-    from trtnn.network import ITensor, Net
+    from trtnn.lower.network import ITensor, Net
 
 __all__ = ["TopK", "argmax", "argmin", "max", "min", "topk"]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from trtnn.dims import product
 from trtnn.errors import DTypeError, ShapeError, UnsupportedError
-from trtnn.op import (
+from trtnn.ops.arithmetic import cast, div, maximum, mul, sub, tensor_of
+from trtnn.ops.op import (
     Op,
     Spec,
     TensorT,
@@ -21,8 +21,8 @@ from trtnn.op import (
     spec_of,
     torch_function,
 )
-from trtnn.ops.arithmetic import cast, div, maximum, mul, sub, tensor_of
 from trtnn.ops.pointwise import unary
+from trtnn.sizes.dims import product
 
 __all__ = [
     "Reduce", "Softmax", "all", "amax", "amin", "any", "log_softmax", "mean", "prod", "softmax",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trtnn.dims import Size, decide
 from trtnn.errors import ShapeError, UnsupportedError
-from trtnn.op import (
+from trtnn.ops.movement import squeeze, unsqueeze
+from trtnn.ops.op import (
     Op,
     Spec,
     TensorT,
@@ -21,11 +21,11 @@ from trtnn.op import (
     spec_of,
     torch_function,
 )
-from trtnn.ops.movement import squeeze, unsqueeze
 from trtnn.ops.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
+from trtnn.sizes.dims import Size, decide
 
 if TYPE_CHECKING:
-    from trtnn.network import ITensor, Net
+    from trtnn.lower.network import ITensor, Net
 
 __all__ = ["Resize", "interpolate"]
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trtnn.dims import Size, decide, failures
 from trtnn.errors import ShapeError
-from trtnn.op import (
+from trtnn.ops.arithmetic import cast
+from trtnn.ops.movement import reshape
+from trtnn.ops.op import (
     Op,
     Spec,
     TensorT,
@@ -24,11 +25,10 @@ from trtnn.op import (
     torch_function,
     unmet,
 )
-from trtnn.ops.arithmetic import cast
-from trtnn.ops.movement import reshape
+from trtnn.sizes.dims import Size, decide, failures
 
 if TYPE_CHECKING:
-    from trtnn.network import ITensor, Net
+    from trtnn.lower.network import ITensor, Net
 
 __all__ = ["Concat", "Slice", "cat", "narrow", "select"]
 

@@ -1,0 +1,1 @@
+"""How it is measured: times, raw engines, builds, processes, and where a run takes place."""

@@ -1,0 +1,1 @@
+"""What is measured: the cases, one a row, and the networks."""

@@ -1,0 +1,1 @@
+"""How it is shown: Markdown tables of a results file."""

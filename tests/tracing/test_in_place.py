@@ -1,0 +1,318 @@
+"""In-place calls: exact through bases and views, or an error; never a wrong answer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from tests.tracing.traced import X, check, refused
+from trtnn import DTypeError, trace
+
+F = torch.nn.functional
+Function = Callable[[torch.Tensor], Any]
+
+
+def add_to_view(x: torch.Tensor) -> Any:
+    y = x * 1
+    v = y[0]
+    y = y + 1
+    v.add_(1)
+    return y, v
+
+
+def set_items(x: torch.Tensor) -> Any:
+    y = x * 1
+    y[:, 1:3] = x[:, :2] * 3
+    y[..., -1] = 0
+    y[0, 0] = x[1, 1]
+    y[:, None, 2] = 7
+    y[1] = x[0][None]
+    y[0, 1] = x.shape[0]
+    return y
+
+
+def set_through_transpose(x: torch.Tensor) -> Any:
+    y = x * 1
+    z, w = y.t(), y[:, 2:4]
+    z[1] = 7
+    w.mul_(2)
+    return y, z, w
+
+
+def chain_of_views(x: torch.Tensor) -> Any:
+    y = x * 1
+    y.view(y.shape[0], 3, 2)[0].t().mul_(2)
+    return y
+
+
+def overlapping(x: torch.Tensor) -> Any:
+    y = x * 1
+    y[:, 1:] = y[:, :-1] * 1
+    first = y[0]
+    y[0] = y[1]
+    y[1] = first
+    return y
+
+
+def augmented(x: torch.Tensor) -> Any:
+    y = x * 1
+    y += x
+    y[:, ::1] *= 2
+    y[:, 1] -= x[:, 0]
+    y.mul_(x.shape[0] * 0.5)
+    return y
+
+
+def parts(cut: Callable[[torch.Tensor], Any]) -> Function:
+    def write(x: torch.Tensor) -> Any:
+        y = x * 1
+        first, *_, last = cut(y)
+        first.add_(1)
+        last.zero_()
+        return y, first, last
+
+    return write
+
+
+def same(change: Callable[[torch.Tensor], torch.Tensor]) -> Function:
+    """Write to what ``change`` gives, and return both."""
+
+    def write(x: torch.Tensor) -> Any:
+        y = x * 1
+        z = change(y)
+        z.add_(1)
+        return y, z
+
+    return write
+
+
+def relu_by_name(x: torch.Tensor) -> Any:
+    y = x * 1
+    return y, F.relu(input=y, inplace=True)
+
+
+def zeros_then_rows(x: torch.Tensor) -> Any:
+    out = torch.zeros(4, 6)
+    for i in range(4):
+        out[i] = x[0] * i
+    like = torch.zeros_like(x)
+    like[:, 0] = x[:, 1]
+    return out, like
+
+
+EXACT: dict[str, Function] = {
+    "view of a base rebound since": add_to_view,
+    "items": set_items,
+    "through transpose and slice": set_through_transpose,
+    "chain of views": chain_of_views,
+    "overlapping": overlapping,
+    "augmented assignment": augmented,
+    "chunk": parts(lambda y: y.chunk(2, 1)),
+    "split": parts(lambda y: torch.split(tensor=y, split_size_or_sections=[2, 4], dim=1)),
+    "unbind": parts(lambda y: y.t().unbind(0)),
+    "iterate": parts(lambda y: list(y.t())),
+    "data": same(lambda y: y.data),
+    "detach": same(lambda y: y.detach()),
+    "to the same dtype": same(lambda y: y.to(torch.float32)),
+    "float of float": same(lambda y: y.float()),
+    "view of the same shape": same(lambda y: y.view(y.shape)),
+    "expand to the same shape": same(lambda y: y.expand(y.shape[0], 6)),
+    "squeeze of unsqueeze": same(lambda y: y.unsqueeze(0).squeeze(0)),
+    "unflatten": same(lambda y: y.unflatten(1, (2, 3))[:, 0]),
+    "cat of one": same(lambda y: torch.cat([y])),
+    "clone": same(lambda y: y.clone()),
+    "deepcopy": same(copy.deepcopy),
+    "to with copy": same(lambda y: y.to(torch.float32, copy=True)),
+    "advanced index": same(lambda y: y[:, [0, 2]]),
+    "relu in place": lambda x: F.relu(x * 1, inplace=True),
+    "relu in place by name": relu_by_name,
+    "relu_": lambda x: torch.relu_(x * 1),
+    "masked_fill_": lambda x: (x * 1).masked_fill_(x > 0, 3.0),
+    "rows of zeros": zeros_then_rows,
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_what_is_written_is_seen_as_in_pytorch(name: str) -> None:
+    check(EXACT[name])
+
+
+def written_then_used(view: Callable[[torch.Tensor], torch.Tensor], write_base: bool) -> Function:
+    def forward(x: torch.Tensor) -> Any:
+        y = x * 1
+        z = view(y)
+        (y if write_base else z).add_(1)
+        return z + 1 if write_base else y + 1
+
+    return forward
+
+
+def set_rows_by_list(x: torch.Tensor) -> Any:
+    y = x * 1
+    y[:, [0, 2]] = 0
+    return y
+
+
+def set_by_mask(x: torch.Tensor) -> Any:
+    y = x * 1
+    y[y > 0] = 0
+    return y
+
+
+def set_every_second(x: torch.Tensor) -> Any:
+    y = x * 1
+    y[:, ::2] = 0
+    return y
+
+
+def write_expanded(x: torch.Tensor) -> Any:
+    y = x[:1].clone().expand(x.shape[0], 6)
+    y.add_(1)
+    return y
+
+
+def set_data(x: torch.Tensor) -> Any:
+    y = x * 1
+    y.data = torch.zeros(6)
+    return y
+
+
+DOUBT = "may or may not share memory"
+ERRORS: dict[str, tuple[Function, str]] = {
+    "base of a reshape": (written_then_used(lambda y: y.reshape(-1), False), DOUBT),
+    "reshape of a base": (written_then_used(lambda y: y.reshape(-1), True), DOUBT),
+    "view of a reshape": (written_then_used(lambda y: y.reshape(-1).view(-1, 2), True), DOUBT),
+    "two reshapes": (written_then_used(lambda y: y.reshape(-1).reshape(-1, 2), True), DOUBT),
+    "contiguous": (written_then_used(lambda y: y.contiguous(), False), DOUBT),
+    "dropout": (written_then_used(lambda y: F.dropout(y, 0.5, training=False), True), DOUBT),
+    "a list": (set_rows_by_list, "an index tensor, a list or a mask"),
+    "a mask": (set_by_mask, "an index tensor, a list or a mask"),
+    "a step": (set_every_second, "in-place write through Slice"),
+    "an expanded tensor": (write_expanded, "in-place write through Expand"),
+    "data": (set_data, "data.__set__"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_doubt_is_an_error_at_its_line(name: str) -> None:
+    function, text = ERRORS[name]
+    with pytest.raises(NotImplementedError) as caught:
+        trace(function, [X])
+    assert text in str(caught.value) and "test_in_place.py" in str(caught.value)
+
+
+def write_only_the_reshape(x: torch.Tensor) -> Any:
+    z = (x * 1).reshape(-1)
+    z.add_(1)
+    return z
+
+
+def test_a_reshape_that_alone_is_used_may_be_written() -> None:
+    check(write_only_the_reshape)
+
+
+def divide_an_integer(x: torch.Tensor) -> Any:
+    y = x.long()
+    y /= 2
+    return y
+
+
+def test_a_result_that_does_not_go_into_the_dtype_is_refused_by_an_operator_too() -> None:
+    error = refused(divide_an_integer, "torch.float32, which does not go into torch.int64")
+    assert type(error) is DTypeError
+
+
+def write_input(x: torch.Tensor) -> Any:
+    x.add_(1)
+    x[:, :2].mul_(3)
+    return x, x * 2
+
+
+def test_an_input_is_never_written_and_a_note_says_so() -> None:
+    graph = check(write_input)  # which looks at the input afterwards
+    assert graph.notes == ("x is written in forward: a copy is, the caller's is not",)
+    assert "note: x is written" in str(graph)
+
+
+def constant_of_its_moment(x: torch.Tensor) -> Any:
+    t = torch.ones(6)
+    v = t[:3]
+    before = x * t
+    v.mul_(5)
+    return before, x * t, x[:, :3] * v
+
+
+def known_row(x: torch.Tensor) -> Any:
+    t = torch.zeros(4, 6)
+    row, flat = t[1], t.view(24)
+    left, right = flat.split(12)
+    row.copy_(x[0])
+    t[2] += x[1]
+    right.mul_(2)
+    return t, row, flat, left, right
+
+
+def known_reshape(x: torch.Tensor) -> Any:
+    t = torch.zeros(4, 6)
+    flat = t.reshape(24)
+    before = x + t[0]
+    t[0] = x[0]
+    return t, flat, before
+
+
+def known_cut_by_a_size(x: torch.Tensor) -> Any:
+    t = torch.zeros(8, 6)
+    v = t[: x.shape[0]]
+    w = v[:, :2]
+    w.add_(1)
+    t[: x.shape[0]] += x
+    return t, v, w
+
+
+def numpy_of_known(x: torch.Tensor) -> Any:
+    return x * float(torch.arange(6.0).numpy()[2])
+
+
+KNOWN: dict[str, Function] = {
+    "a constant keeps its moment": constant_of_its_moment,
+    "a traced value in a known row": known_row,
+    "a known tensor reshaped": known_reshape,
+    "a known tensor cut by a size": known_cut_by_a_size,
+    "read through numpy": numpy_of_known,
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_known_tensors_share_memory_as_in_pytorch(name: str) -> None:
+    check(KNOWN[name])
+
+
+def known_expanded_then_written(x: torch.Tensor) -> Any:
+    t = torch.zeros(1, 6)
+    v = t.expand(x.shape[0], 6)
+    t.add_(1)
+    return v + x
+
+
+def known_diagonal(x: torch.Tensor) -> Any:
+    t = torch.zeros(4, 6)
+    d = t.diagonal()
+    t[0] = x[0]
+    return d + 1
+
+
+def numpy_written(x: torch.Tensor) -> Any:
+    t = torch.zeros(6)
+    t.numpy()[0] = 1
+    return x + t
+
+
+def test_aliases_of_known_tensors_that_cannot_be_followed_are_refused() -> None:
+    refused(known_expanded_then_written, "a view of a tensor that was written in place since")
+    refused(known_diagonal, "a view that has no lowering")
+    with pytest.raises(ValueError, match="read-only"):
+        trace(numpy_written, [X])

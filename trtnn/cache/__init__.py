@@ -1,0 +1,1 @@
+"""The engine cache: a folder of plans that many processes share."""

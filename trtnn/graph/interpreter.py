@@ -1,0 +1,55 @@
+"""Run a graph with PyTorch: the reference, and the backend on a machine without TensorRT."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from trtnn.graph.graph import Graph, Value, as_tuple
+from trtnn.sizes.solutions import bind_dims
+
+
+class Bound:
+    """The value of every size in one call, those that depend on data included."""
+
+    def __init__(self, bindings: dict[str, int]) -> None:
+        self.bindings = bindings
+
+
+def run(
+    graph: Graph,
+    inputs: Sequence[torch.Tensor],
+    constants: Mapping[Value, torch.Tensor] | None = None,
+    profile: int | None = None,
+    hosts: Sequence[int] = (),
+    device: torch.device | None = None,
+) -> tuple[list[torch.Tensor], dict[str, int]]:
+    """Execute ``graph`` on real tensors; return its output tensors and the sizes of all Dims.
+
+    Args:
+        inputs: One tensor per graph input, in order.
+        constants: Replacements for the graph's own constant tensors, such as copies on a device.
+        profile: The one profile that must hold the sizes; any, if omitted.
+        hosts: The values of the host inputs, in order.
+        device: Where everything runs; the first input's, or the CPU, if omitted.
+    """
+    bindings = bind_dims(graph, [tuple(t.shape) for t in inputs], profile, hosts)
+    real: dict[Value, torch.Tensor] = dict(zip(graph.inputs, inputs, strict=True))
+    for value, constant in graph.constants.items():
+        real[value] = constants[value] if constants is not None else constant.tensor
+    last_use = {value: node for node in graph.nodes for value in node.inputs}
+    keep = {*graph.outputs, *graph.constants, *graph.inputs}
+    device = device or (inputs[0].device if inputs else torch.device("cpu"))
+    with torch.no_grad(), device:  # factories such as arange make their tensors there
+        for node in graph.nodes:
+            operation = node.op.at(bindings)
+            results = as_tuple(operation.reference(*(real[v] for v in node.inputs)))
+            bind_sizes = getattr(node.op, "bind_sizes", None)
+            if bind_sizes is not None:
+                bindings.update(bind_sizes(results))
+            real.update(zip(node.outputs, results, strict=True))
+            for value in set(node.inputs):
+                if last_use[value] is node and value not in keep:
+                    del real[value]
+    return [real[v] for v in graph.outputs], bindings

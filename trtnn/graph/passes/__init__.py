@@ -1,0 +1,19 @@
+"""Graph to graph functions, applied in the order in which ``compiler.py`` lists them."""
+
+from trtnn.graph.passes.absorb import absorb_expands
+from trtnn.graph.passes.decompose import decompose
+from trtnn.graph.passes.equal import merge_equal
+from trtnn.graph.passes.fold import fold_norms
+from trtnn.graph.passes.pads import absorb_pads
+from trtnn.graph.passes.refuse import refuse_data
+from trtnn.graph.passes.shuffles import merge_shuffles
+
+__all__ = [
+    "absorb_expands",
+    "absorb_pads",
+    "decompose",
+    "fold_norms",
+    "merge_equal",
+    "merge_shuffles",
+    "refuse_data",
+]

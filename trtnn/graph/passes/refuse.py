@@ -1,0 +1,40 @@
+"""Refuse what a TensorRT cannot combine, at the user's line, before it fails without one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trtnn.errors import UnsupportedError
+from trtnn.graph.graph import Graph, Node
+from trtnn.ops.masks import depends_on_data
+from trtnn.ops.op import sizes_in
+
+# Seen to build and to run on 8.6.0 with sizes that depend on data. A sum over them fails when it
+# runs ("without resolved dynamic shapes"), a fill of as many entries when it is built.
+TAKES_DATA = frozenset(
+    "Activation Cast Concat Elementwise Expand Gather GatherND Identity NonZero Select Shuffle "
+    "Slice Unary".split()
+)
+
+
+def refuse_data(graph: Graph, target: Any) -> None:
+    """Raise UnsupportedError where an op takes a size that depends on data, and cannot.
+
+    Later versions document no such limit; strong typing tells them apart.
+    """
+    if target.strongly_typed:
+        return
+    for node in graph.nodes:
+        if node.op.name not in TAKES_DATA and depends_on_data(*_sizes(node)):
+            raise UnsupportedError(
+                f"{node.op.name} of a size that depends on data: TensorRT {target.version} cannot "
+                "combine them",
+                hint="return the picked entries, and go on in PyTorch or in a second model",
+                where=node.origin.source,
+            )
+
+
+def _sizes(node: Node) -> list[Any]:
+    """Return the sizes of a node's operands and results, and in its op."""
+    shapes = [size for v in (*node.inputs, *node.outputs) for size in v.spec.shape]
+    return [*shapes, *sizes_in(tuple(vars(node.op).values()))]

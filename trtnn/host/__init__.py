@@ -1,0 +1,3 @@
+"""Without torch: a saved model on NumPy arrays."""
+
+from trtnn.host.model import HostModel as HostModel

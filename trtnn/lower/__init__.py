@@ -1,0 +1,1 @@
+"""Lowering: a graph to TensorRT's layer calls, one node after another."""

@@ -1,0 +1,325 @@
+"""TensorRT layers, one method each: what ``Op.lower`` may call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+
+from trtnn.graph.program import Slot
+from trtnn.ops.op import broadcast
+from trtnn.sizes.dims import Size, bounds, product
+from trtnn.trt.library import TensorRT
+
+
+@dataclass(frozen=True, eq=False)
+class ITensor:
+    """A TensorRT tensor with the graph's own dtype and symbolic shape."""
+
+    handle: Any
+    dtype: torch.dtype
+    shape: tuple[Size, ...]
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Handle:
+    """A constant on its way into the network: as weights, or as a tensor.
+
+    ``slot`` is its place in the network's program; None where the module's state has no part in it.
+    """
+
+    tensor: torch.Tensor
+    slot: Slot | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.tensor.dtype
+
+    @property
+    def shape(self) -> tuple[Size, ...]:
+        return tuple(self.tensor.shape)
+
+    @property
+    def rank(self) -> int:
+        return self.tensor.dim()
+
+
+Operand: TypeAlias = ITensor | Handle
+COMPARISONS = frozenset({"EQUAL", "GREATER", "LESS"})
+
+
+def bits(axes: Sequence[int]) -> int:
+    """Return axes as TensorRT's bit mask."""
+    return sum(1 << axis for axis in axes)
+
+
+class Layers:
+    """Adds layers to a network; ``Net`` gives constants, sizes and checks."""
+
+    library: TensorRT
+    network: Any
+
+    def tensor(self, operand: Operand, rank: int | None = None) -> ITensor:
+        raise NotImplementedError
+
+    def weights(self, handle: Handle) -> Any:
+        raise NotImplementedError
+
+    def derive(self, function: Callable[..., Any], *arguments: Any) -> list[Handle]:
+        raise NotImplementedError
+
+    def size_vector(self, sizes: Sequence[Size]) -> Any:
+        raise NotImplementedError
+
+    def size_tensor(self, size: Size) -> ITensor:
+        raise NotImplementedError
+
+    def done(
+        self, layer: Any, dtype: torch.dtype, shape: Sequence[Size], computes: torch.dtype | None
+    ) -> ITensor:
+        raise NotImplementedError
+
+    # Pointwise ------------------------------------------------------------------------------
+
+    def activation(self, x: Operand, kind: str, alpha: float = 0.0, beta: float = 0.0) -> ITensor:
+        x = self.tensor(x)
+        if x.rank == 0 and not self.library.target.scalars_in_unary:
+            row = self.activation(self.shuffle(x, shape=(1,)), kind, alpha, beta)
+            return self.shuffle(row, shape=())
+        layer = self.network.add_activation(
+            x.handle, getattr(self.library.trt.ActivationType, kind)
+        )
+        if layer is not None:
+            layer.alpha, layer.beta = alpha, beta
+        return self.done(layer, x.dtype, x.shape, x.dtype)
+
+    def unary(self, x: Operand, kind: str) -> ITensor:
+        x = self.tensor(x)
+        if x.rank == 0 and not self.library.target.scalars_in_unary:
+            return self.shuffle(self.unary(self.shuffle(x, shape=(1,)), kind), shape=())
+        layer = self.network.add_unary(x.handle, getattr(self.library.trt.UnaryOperation, kind))
+        asks = kind in ("ISINF", "ISNAN", "NOT")
+        return self.done(layer, torch.bool if asks else x.dtype, x.shape, x.dtype)
+
+    def elementwise(self, a: Operand, b: Operand, kind: str) -> ITensor:
+        rank = max(a.rank, b.rank)
+        a, b = self.tensor(a, rank), self.tensor(b, rank)
+        operation = getattr(self.library.trt.ElementWiseOperation, kind)
+        layer = self.network.add_elementwise(a.handle, b.handle, operation)
+        dtype = torch.bool if kind in COMPARISONS else a.dtype
+        return self.done(layer, dtype, broadcast(kind, a.shape, b.shape), a.dtype)
+
+    def select(self, condition: Operand, a: Operand, b: Operand) -> ITensor:
+        rank = max(condition.rank, a.rank, b.rank)
+        c, x, y = (self.tensor(t, rank) for t in (condition, a, b))
+        layer = self.network.add_select(c.handle, x.handle, y.handle)
+        return self.done(layer, x.dtype, broadcast("where", c.shape, x.shape, y.shape), None)
+
+    def cast(self, x: Operand, dtype: torch.dtype) -> ITensor:
+        x = self.tensor(x)
+        kind, wanted = self.kind(x.dtype), self.kind(dtype)
+        if kind == wanted:
+            return ITensor(x.handle, dtype, x.shape)
+        return self.done(self.network.add_cast(x.handle, wanted), dtype, x.shape, None)
+
+    def identity(self, x: Operand) -> ITensor:
+        x = self.tensor(x)
+        return self.done(self.network.add_identity(x.handle), x.dtype, x.shape, None)
+
+    def kind(self, dtype: torch.dtype) -> Any:
+        """Return TensorRT's DataType of a torch dtype."""
+        return self.library.dtype(str(dtype).removeprefix("torch."))
+
+    # Matrices and reductions ----------------------------------------------------------------
+
+    def matmul(
+        self, a: Operand, b: Operand, transpose_a: bool = False, transpose_b: bool = False
+    ) -> ITensor:
+        rank = max(a.rank, b.rank)
+        a, b = self.tensor(a, rank), self.tensor(b, rank)
+        operation = self.library.trt.MatrixOperation
+        choose = (operation.NONE, operation.TRANSPOSE)
+        layer = self.network.add_matrix_multiply(
+            a.handle, choose[transpose_a], b.handle, choose[transpose_b]
+        )
+        rows = a.shape[-1] if transpose_a else a.shape[-2]
+        columns = b.shape[-2] if transpose_b else b.shape[-1]
+        batch = broadcast("matmul", a.shape[:-2], b.shape[:-2]) if rank > 2 else ()
+        return self.done(layer, a.dtype, (*batch, rows, columns), a.dtype)
+
+    def reduce(self, x: Operand, kind: str, axes: Sequence[int], keep_dims: bool) -> ITensor:
+        x = self.tensor(x)
+        operation = getattr(self.library.trt.ReduceOperation, kind)
+        layer = self.network.add_reduce(x.handle, operation, bits(axes), keep_dims)
+        shape = [1 if i in axes else s for i, s in enumerate(x.shape) if keep_dims or i not in axes]
+        return self.done(layer, x.dtype, shape, x.dtype)
+
+    def softmax(self, x: Operand, axis: int) -> ITensor:
+        x = self.tensor(x)
+        if x.rank < 2:  # 8.6.0: "at least 2 dimensions are required for input"
+            row = self.shuffle(x, shape=(1, product(x.shape)))
+            return self.shuffle(self.softmax(row, 1), shape=x.shape)
+        layer = self.network.add_softmax(x.handle)
+        if layer is not None:
+            layer.axes = bits((axis,))
+        return self.done(layer, x.dtype, x.shape, x.dtype)
+
+    def attention(
+        self, q: Operand, k: Operand, v: Operand, mask: Operand | None, causal: bool
+    ) -> ITensor:
+        q, k, v = self.tensor(q), self.tensor(k), self.tensor(v)
+        norm = self.library.trt.AttentionNormalizationOp.SOFTMAX
+        layer = self.network.add_attention(q.handle, k.handle, v.handle, norm, causal)
+        if layer is not None:
+            layer.decomposable = True
+            if mask is not None:
+                layer.mask = self.tensor(mask, 4).handle
+        return self.done(layer, q.dtype, (*q.shape[:-1], v.shape[-1]), q.dtype)
+
+    # Movement -------------------------------------------------------------------------------
+
+    def shuffle(
+        self,
+        x: Operand,
+        first: Sequence[int] | None = None,
+        shape: Sequence[Size] | None = None,
+        second: Sequence[int] | None = None,
+    ) -> ITensor:
+        x = self.tensor(x)
+        layer = self.network.add_shuffle(x.handle)
+        moved = tuple(x.shape[i] for i in first) if first is not None else x.shape
+        result = moved if shape is None else tuple(shape)
+        if layer is not None:
+            if first is not None:
+                layer.first_transpose = tuple(first)
+            if shape is not None:
+                static = placeholders(result, moved if first is None else ())
+                if static is not None:
+                    layer.reshape_dims = static
+                else:
+                    # A size that is 0 at run time means 0 here, not "as in the input".
+                    layer.zero_is_placeholder = False
+                    layer.set_input(1, self.size_vector(result))
+            if second is not None:
+                layer.second_transpose = tuple(second)
+        out = result if second is None else tuple(result[i] for i in second)
+        return self.done(layer, x.dtype, out, None)
+
+    def slice(
+        self,
+        x: Operand,
+        start: Sequence[Size],
+        size: Sequence[Size],
+        stride: Sequence[Size],
+        mode: str = "STRICT_BOUNDS",
+        fill: Operand | None = None,
+    ) -> ITensor:
+        x = self.tensor(x)
+        fields = [tuple(start), tuple(size), tuple(stride)]
+        given = [f if is_static(f) else (1,) * len(f) for f in fields]
+        layer = self.network.add_slice(x.handle, *given)
+        if layer is not None:
+            layer.mode = getattr(self.library.trt.SampleMode, mode)
+            for index, values in enumerate(fields, start=1):
+                if not is_static(values):
+                    layer.set_input(index, self.size_vector(values))
+            if fill is not None:
+                layer.set_input(4, self.tensor(fill).handle)
+        return self.done(layer, x.dtype, size, None)
+
+    def expand(self, x: Operand, shape: Sequence[Size]) -> ITensor:
+        """Repeat dims of size 1: a slice with stride 0."""
+        x = self.tensor(x, len(shape))
+        stride = [0 if a == 1 and b != 1 else 1 for a, b in zip(x.shape, shape, strict=True)]
+        return self.slice(x, (0,) * len(shape), shape, stride)
+
+    def gather(self, x: Operand, indices: Operand, axis: int) -> ITensor:
+        x, i = self.tensor(x), self.tensor(indices)
+        layer = self.network.add_gather(x.handle, i.handle, axis)
+        shape = (*x.shape[:axis], *i.shape, *x.shape[axis + 1 :])
+        return self.done(layer, x.dtype, shape, None)
+
+    def gather_elements(self, x: Operand, indices: Operand, axis: int) -> ITensor:
+        x, i = self.tensor(x), self.tensor(indices)
+        mode = self.library.trt.GatherMode.ELEMENT
+        layer = self.network.add_gather_v2(x.handle, i.handle, mode)
+        if layer is not None:
+            layer.axis = axis
+        return self.done(layer, x.dtype, i.shape, None)
+
+    def gather_nd(self, x: Operand, indices: Operand) -> ITensor:
+        """Take what each row of ``indices`` names in the leading dims of ``x``."""
+        x, i = self.tensor(x), self.tensor(indices)
+        layer = self.network.add_gather_v2(x.handle, i.handle, self.library.trt.GatherMode.ND)
+        depth = i.shape[-1]
+        assert isinstance(depth, int)
+        return self.done(layer, x.dtype, (*i.shape[:-1], *x.shape[depth:]), None)
+
+    def concat(self, tensors: Sequence[Operand], axis: int) -> ITensor:
+        parts = [self.tensor(t) for t in tensors]
+        layer = self.network.add_concatenation([p.handle for p in parts])
+        if layer is not None:
+            layer.axis = axis
+        total: Size = 0
+        for part in parts:
+            total = total + part.shape[axis]
+        shape = (*parts[0].shape[:axis], total, *parts[0].shape[axis + 1 :])
+        return self.done(layer, parts[0].dtype, shape, None)
+
+    def topk(self, x: Operand, largest: bool, count: Size, axis: int) -> tuple[ITensor, ITensor]:
+        """Return the first ``count`` entries along an axis in order, and their int64 indices."""
+        x = self.tensor(x)
+        trt = self.library.trt
+        kind = trt.TopKOperation.MAX if largest else trt.TopKOperation.MIN
+        first = count if isinstance(count, int) else 1
+        layer = self.network.add_topk(x.handle, kind, first, bits((axis,)))
+        if layer is not None and not isinstance(count, int):
+            scalar = self.cast(self.size_tensor(count), torch.int32)
+            layer.set_input(1, scalar.handle)
+        shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+        values = self.done(layer, x.dtype, shape, x.dtype)
+        indices = ITensor(layer.get_output(1), torch.int32, shape)
+        return values, self.cast(indices, torch.int64)
+
+    def cumulative(self, x: Operand, axis: int) -> ITensor:
+        """Sum up along an axis."""
+        x = self.tensor(x)
+        where = self.tensor(Handle(torch.tensor(axis, dtype=torch.int32)))
+        kind = self.library.trt.CumulativeOperation.SUM
+        layer = self.network.add_cumulative(x.handle, where.handle, kind, False, False)
+        return self.done(layer, x.dtype, x.shape, x.dtype)
+
+    def nonzero(self, x: Operand, count: Size) -> ITensor:
+        """Return the indices of entries that are not zero, (count, rank), as int64."""
+        # 8.6.0 cannot build what follows a NonZero of an input ("recolorMyelin..."), but of a copy.
+        x = self.identity(x)
+        found = self.done(self.network.add_non_zero(x.handle), torch.int32, (x.rank, count), None)
+        return self.cast(self.shuffle(found, first=(1, 0)), torch.int64)
+
+
+def is_static(sizes: Sequence[Size]) -> bool:
+    return all(isinstance(s, int) for s in sizes)
+
+
+def placeholders(shape: tuple[Size, ...], given: tuple[Size, ...]) -> tuple[int, ...] | None:
+    """Return a reshape as ints, 0 (same as input) and at most one -1; None where that can't say it.
+
+    >>> placeholders((2, 3), ())
+    (2, 3)
+    """
+    if any(s == 0 for s in shape):
+        return None
+    result = [
+        s if isinstance(s, int) else 0 if i < len(given) and given[i] == s else -1
+        for i, s in enumerate(shape)
+    ]
+    others = [size for size, given_as in zip(shape, result, strict=True) if given_as != -1]
+    # TensorRT cannot compute a -1 beside a size that is 0 at run time.
+    sure = len(others) == len(shape) or bounds(product(others))[0] > 0
+    return tuple(result) if result.count(-1) <= 1 and sure else None

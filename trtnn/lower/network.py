@@ -1,0 +1,366 @@
+"""``Net``: lowers a graph to TensorRT layer calls, one node after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from trtnn.errors import BuildError, GraphError, UnsupportedError
+from trtnn.graph.graph import Graph, Node, Value, as_tuple
+from trtnn.graph.program import ProgramBuilder
+from trtnn.lower.layers import Handle, ITensor, Operand
+from trtnn.lower.recipes import Stored, named, stored
+from trtnn.lower.windows import Windows
+from trtnn.sizes.dims import Dim, Expr, Size, bounds
+from trtnn.sizes.expressions import fold
+from trtnn.sizes.solutions import Given, Solution, solve
+from trtnn.trt.library import TensorRT
+
+__all__ = ["ITensor", "Net", "lower"]
+
+INT32 = torch.iinfo(torch.int32)
+
+
+class Net(Windows):
+    """A TensorRT network under construction, with everything that must live until it is built."""
+
+    def __init__(self, library: TensorRT, network: Any, graph: Graph) -> None:
+        self.library, self.network, self.graph = library, network, graph
+        self.target = library.target
+        self.index_dtype: torch.dtype = getattr(torch, self.target.index_dtype)
+        self.half = any(v.spec.dtype in (torch.float16, torch.bfloat16) for v in graph.values())
+        self.node: Node | None = None
+        self.nodes: dict[str, Node] = {}
+        self.names: dict[str, int] = {}
+        self.held: list[Any] = []
+        self.program = ProgramBuilder(graph.program)
+        self.arrays: dict[tuple[Any, ...], Stored] = {}
+        self.starts: dict[int, tuple[int, int, torch.dtype]] = {}
+        self.constants: dict[tuple[Any, ...], ITensor] = {}
+        self.sizes: dict[Any, ITensor] = {}
+        self.sources: dict[str, tuple[ITensor | None, Given, Solution]] = {}
+        self.hosts: dict[str, Any] = {}
+
+    # Constants ------------------------------------------------------------------------------
+
+    def tensor(self, operand: Operand, rank: int | None = None) -> ITensor:
+        """Return an operand as a tensor of at least ``rank`` dims, ones put in front."""
+        rank = max(operand.rank, rank or 0)
+        padded = (*(1,) * (rank - operand.rank), *operand.shape)
+        if isinstance(operand, ITensor):
+            return operand if rank == operand.rank else self.shuffle(operand, shape=padded)
+        tensor = operand.tensor
+        key = (*_identity(operand), rank)
+        if key not in self.constants and tensor.numel() == 0:
+            # A constant holds one entry at least: none of it is taken.
+            one = self.tensor(Handle(torch.zeros((1,) * rank, dtype=tensor.dtype)))
+            self.constants[key] = self.slice(one, (0,) * rank, padded, (0,) * rank)
+        if key not in self.constants:
+            handle = self.weights(operand)
+            layer = self.network.add_constant(padded, handle)
+            self.constants[key] = ITensor(self._named(layer), tensor.dtype, padded)
+        return self.constants[key]
+
+    def weights(self, handle: Handle) -> Any:
+        """Return a constant as weights, held here until the engine is built."""
+        key = _identity(handle)
+        if key not in self.arrays:
+            made = stored(handle.tensor, handle.slot, self.target, self._where())
+            # TensorRT names weights by where they start, and would mix up two of different sizes.
+            if self.starts.setdefault(made.place[0], made.place) != made.place:
+                made = made.elsewhere()
+            self.arrays[key] = made
+            self.held.append(handle.tensor)  # the key holds its address
+        return self.library.weights(*self.arrays[key].content)
+
+    def derive(self, function: Callable[..., Any], *arguments: Any) -> list[Handle]:
+        """Return what a function makes of constants; a refit calls it again with the new ones."""
+        made = self.program.compute(function, arguments, Handle)
+        return [Handle(tensor, slot) for tensor, slot in made]
+
+    def scalar(self, value: float, like: ITensor) -> ITensor:
+        """Return a one-element constant of the dtype and rank of ``like``."""
+        tensor = torch.tensor(value, dtype=like.dtype)
+        key = ("scalar", value, like.dtype, like.rank)
+        if key not in self.constants:
+            self.constants[key] = self.tensor(Handle(tensor), like.rank)
+        return self.constants[key]
+
+    def kind(self, dtype: torch.dtype) -> Any:
+        """Return TensorRT's DataType of a torch dtype.
+
+        Raises:
+            UnsupportedError: This TensorRT has none.
+        """
+        name = str(dtype).removeprefix("torch.")
+        if not self.target.has_dtype(name):
+            raise UnsupportedError(
+                f"TensorRT {self.target.version} has no {name}", where=self._where()
+            )
+        return super().kind(dtype)
+
+    def name_weights(self, refit: str) -> dict[str, Stored]:
+        """Name the weights of layers for a refit, and return them by name."""
+        found = named(self.arrays.values(), self.program.finish())
+        for name, constant in found.items():
+            weights = self.library.weights(*constant.content)
+            mark = refit == "individual" and constant.slot is not None
+            self.library.name_weights(self.network, weights, name, mark=mark)
+        return found
+
+    # Sizes ----------------------------------------------------------------------------------
+
+    def size(self, size: Size) -> int | ITensor:
+        """Return an int if static, else one shape tensor of one element, shared."""
+        return size if isinstance(size, int) else self._size(size)
+
+    def _size(self, size: Size) -> ITensor:
+        key = size.sym if isinstance(size, Expr) else size
+        if key not in self.sizes:
+            self.sizes[key] = self._compute(size)
+        return self.sizes[key]
+
+    def _compute(self, size: Size) -> ITensor:
+        if isinstance(size, int):
+            return self.tensor(Handle(torch.tensor([size], dtype=self.index_dtype)))
+        low, high = bounds(size)
+        if self.target.index_dtype == "int32" and max(abs(low), abs(high)) > INT32.max:
+            raise UnsupportedError(
+                f"the size {size} may reach {high}, beyond int32 on TensorRT {self.target.version}",
+                where=self._where(),
+            )
+        if size.sym.is_Symbol:
+            return self._symbol(size.sym)
+
+        def operation(kind: str) -> Any:
+            return lambda a, b: self.elementwise(a, b, kind)
+
+        def modulo(a: ITensor, n: ITensor) -> ITensor:
+            quotient = self.elementwise(a, n, "FLOOR_DIV")
+            return self.elementwise(a, self.elementwise(quotient, n, "PROD"), "SUB")
+
+        table = {
+            "add": operation("SUM"),
+            "mul": operation("PROD"),
+            "floor_div": operation("FLOOR_DIV"),
+            "max": operation("MAX"),
+            "min": operation("MIN"),
+            "mod": modulo,
+        }
+        result: ITensor = fold(
+            size.sym, lambda x: self._size(Expr(x) if x.is_Symbol else int(x)), table
+        )
+        return result
+
+    def _symbol(self, symbol: Any) -> ITensor:
+        if symbol.name not in self.sources:
+            raise GraphError(f"no input or output gives the size {symbol.name}")
+        tensor, given, solution = self.sources[symbol.name]
+        if tensor is None or given.axis is None:
+            return self._host_input(given.name)
+        shape = self.done(
+            self.network.add_shape(tensor.handle), self.index_dtype, (tensor.rank,), None
+        )
+        part = self.slice(shape, (given.axis,), (1,), (1,))
+        if solution.rest != 0:
+            part = self.elementwise(part, self._size(solution.rest), "SUB")
+        if solution.slope != 1:
+            part = self.elementwise(part, self._size(solution.slope), "FLOOR_DIV")
+        return part
+
+    def _host_input(self, name: str) -> ITensor:
+        """Add a host input, now that something needs it: TensorRT drops one without a use."""
+        handle = self.network.add_input(name, self.kind(self.index_dtype), (1,))
+        if handle is None:
+            raise BuildError(f"TensorRT refused input {name}: {self.library.log.take()}")
+        self.hosts[name] = handle
+        return ITensor(handle, self.index_dtype, (1,))
+
+    def shape_inputs(self) -> dict[str, Dim]:
+        """Return the Dims of the host inputs whose values shapes need, by name."""
+        dims = self.graph.hosts
+        return {name: dims[name] for name, x in self.hosts.items() if x.is_shape_tensor}
+
+    def size_vector(self, sizes: Sequence[Size]) -> Any:
+        """Return the TensorRT tensor of several sizes, shared by equal ones."""
+        key = tuple(s.sym if isinstance(s, Expr) else s for s in sizes)
+        if key not in self.sizes:
+            parts: list[Operand] = []
+            run: list[int] = []
+            for size in (*sizes, None):
+                if isinstance(size, int):
+                    run.append(size)
+                    continue
+                if run:
+                    parts.append(Handle(torch.tensor(run, dtype=self.index_dtype)))
+                    run = []
+                if size is not None:
+                    parts.append(self._size(size))
+            one = self.tensor(parts[0]) if len(parts) == 1 else self.concat(parts, 0)
+            self.sizes[key] = one
+        return self.sizes[key].handle
+
+    def size_tensor(self, size: Size) -> ITensor:
+        """Return a size as a scalar int64 tensor."""
+        return self.cast(self.shuffle(self._size(size), shape=()), torch.int64)
+
+    def linspace(
+        self, shape: Sequence[Size], start: Any, deltas: Sequence[Any], dtype: torch.dtype
+    ) -> ITensor:
+        """Return ``start + sum(deltas[i] * index[i])``."""
+        trt = self.library.trt
+        static = all(isinstance(s, int) for s in shape)
+        dims = tuple(shape) if static else (1,) * len(shape)
+        extra = (self.kind(dtype),) if self.target.strongly_typed else ()
+        layer = self.network.add_fill(dims, trt.FillOperation.LINSPACE, *extra)
+        alpha = self.tensor(Handle(torch.tensor(start, dtype=dtype)))
+        beta = self.tensor(Handle(torch.tensor(list(deltas), dtype=dtype)))
+        if layer is not None:
+            if not static:
+                layer.set_input(0, self.size_vector(shape))
+            layer.set_input(1, alpha.handle)
+            layer.set_input(2, beta.handle)
+        return self.done(layer, dtype, shape, None)
+
+    def fill(self, shape: Sequence[Size], number: torch.Tensor) -> ITensor:
+        """Return a tensor whose entries all are the scalar ``number``."""
+        value = Handle(number)
+        return self.expand(self.tensor(value, len(shape)), shape) if shape else self.tensor(value)
+
+    # Layers ---------------------------------------------------------------------------------
+
+    def done(
+        self, layer: Any, dtype: torch.dtype, shape: Sequence[Size], computes: torch.dtype | None
+    ) -> ITensor:
+        """Check, name and type a new layer, and return its output.
+
+        Args:
+            computes: The type that it computes in; None for one that only moves entries.
+        """
+        output = self._named(layer)
+        if self.half and not self.target.strongly_typed:
+            # Seen on 8.6.0: beside half values, a float32 tensor that only moves travels as half.
+            kind = dtype if computes is None and dtype is torch.float32 else computes
+            if kind is not None and kind.is_floating_point:
+                name = str(kind).removeprefix("torch.")
+                self.library.constrain(layer, name, output=dtype == kind)
+        return ITensor(output, dtype, tuple(shape))
+
+    def _named(self, layer: Any) -> Any:
+        """Check and name a new layer, and return its output."""
+        if layer is None:
+            lines = self.library.log.take()
+            raise BuildError(
+                f"TensorRT refused a layer of {self._label()}: {lines}", where=self._where()
+            )
+        layer.name = self._name()
+        return layer.get_output(0)
+
+    def _label(self) -> str:
+        return self.node.label if self.node is not None else "sizes"
+
+    def _where(self) -> Any:
+        return self.node.origin.source if self.node is not None else None
+
+    def _name(self) -> str:
+        label = self._label()
+        if len(label) > 900:
+            label = f"{label[:450]}...{label[-450:]}"
+        count = self.names[label] = self.names.get(label, -1) + 1
+        name = f"{label}#{count}" if count else label
+        if self.node is not None:
+            self.nodes[name] = self.node
+        return name
+
+
+def _identity(handle: Handle) -> tuple[Any, ...]:
+    """Return what equal constants have in common, also where the module's state is another."""
+    tensor = handle.tensor
+    if tensor.numel() <= 16 and handle.slot is None:
+        return (tensor.dtype, tuple(tensor.shape), str(tensor.tolist()))
+    return (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
+
+
+def lower(graph: Graph, library: TensorRT, network: Any) -> Net:
+    """Write ``graph`` into ``network``; the result must live until the engine is built.
+
+    Raises:
+        UnsupportedError: This TensorRT cannot express a node; the error has the user's line.
+        BuildError: TensorRT refused a layer.
+    """
+    net = Net(library, network, graph)
+    tensors: dict[Value, Operand] = {
+        value: Handle(constant.tensor, constant.slot) for value, constant in graph.constants.items()
+    }
+    inputs = {value.name: _add_input(net, value) for value in graph.inputs}
+    tensors.update(zip(graph.inputs, inputs.values(), strict=True))
+    integers = graph.integers()
+    for solution in solve(integers):
+        given = integers[solution.index]
+        net.sources[solution.symbol.name] = (inputs.get(given.name), given, solution)
+    for node in graph.nodes:
+        net.node = node
+        results = as_tuple(node.op.lower(net, *(tensors[v] for v in node.inputs)))
+        for value, result in zip(node.outputs, results, strict=True):
+            tensors[value] = _check(net, node, value, net.tensor(result))
+            for axis, size in enumerate(value.spec.shape):
+                if isinstance(size, Expr) and size.sym.is_Symbol:
+                    source = tensors[value], Given(value.name, axis, size), Solution(size.sym, 0)
+                    net.sources.setdefault(size.sym.name, source)  # type: ignore[arg-type]
+    net.node = None
+    for index, value in enumerate(graph.outputs):
+        _mark_output(net, index, net.tensor(tensors[value]))
+    return net
+
+
+def _add_input(net: Net, value: Value) -> ITensor:
+    spec = value.spec
+    name = str(spec.dtype).removeprefix("torch.")
+    if not net.target.has_dtype(name):
+        raise UnsupportedError(f"input {value.name}: TensorRT {net.target.version} has no {name}")
+    dims = tuple(s if isinstance(s, int) else -1 for s in spec.shape)
+    handle = net.network.add_input(value.name, net.kind(spec.dtype), dims)
+    if handle is None:
+        raise BuildError(f"TensorRT refused input {value.name}: {net.library.log.take()}")
+    for axis, size in enumerate(spec.shape):
+        if isinstance(size, Expr):
+            # Without names, TensorRT branches on whether two batches are equal.
+            handle.set_dimension_name(axis, str(size))
+    if form := net.graph.formats.get(value.name):
+        channels = spec.shape[1]
+        net.library.require_format(handle, form, name, lambda n: bounds(channels % n) == (0, 0))
+    return ITensor(handle, spec.dtype, spec.shape)
+
+
+def _check(net: Net, node: Node, value: Value, result: ITensor) -> ITensor:
+    """Compare what the lowering made with what the graph says."""
+    spec = value.spec
+    shape: tuple[int, ...] | None
+    try:
+        shape = tuple(result.handle.shape)
+    except ValueError:  # TensorRT cannot infer it: its Dims have a negative length
+        shape = None
+    fits = (
+        shape is not None
+        and len(shape) == spec.rank
+        and all(
+            given == -1 or not isinstance(size, int) or given == size
+            for given, size in zip(shape, spec.shape, strict=True)
+        )
+    )
+    if not fits or result.dtype != spec.dtype:
+        lines = net.library.log.take()
+        raise BuildError(
+            f"{node.label}: TensorRT has {shape} {result.dtype}, the graph {spec} {lines}",
+            where=node.origin.source,
+        )
+    return ITensor(result.handle, spec.dtype, spec.shape)
+
+
+def _mark_output(net: Net, index: int, tensor: ITensor) -> None:
+    tensor.handle.name = f"output_{index}"
+    net.network.mark_output(tensor.handle)
+    if not net.target.strongly_typed:
+        tensor.handle.dtype = net.kind(tensor.dtype)

@@ -1,0 +1,1 @@
+"""Running: from an engine to a callable on torch tensors."""

@@ -1,0 +1,1 @@
+"""Saved models: one file with a plan and its manifest, and whether it fits this machine."""

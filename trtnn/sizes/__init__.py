@@ -1,0 +1,1 @@
+"""Sizes: integer expressions of Dims, their ranges, and the node behind a ``torch.SymInt``."""

@@ -1,0 +1,1 @@
+"""Tracing: ``forward`` on symbolic tensors, what each torch call means, and what is put back."""

@@ -1,0 +1,378 @@
+"""The recorder: turns torch calls on symbolic tensors into nodes, known values and errors."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from trtnn.errors import TraceError, TrtnnError, UnsupportedError
+from trtnn.graph.graph import Assumption, Constant, Node, Origin, Value, as_tuple
+from trtnn.graph.program import Slot, change, storage_of
+from trtnn.graph.tensor import Tensor, tensors_in
+from trtnn.ops.op import TABLE, Op, Spec, bind, has_sizes, spec_of
+from trtnn.sizes.dims import Dim, Size, bounds, decide
+from trtnn.source import SourceLine, find_user_line
+from trtnn.tracing import calls, mutation
+from trtnn.tracing.known import KnownValues, State, random_error, view_of
+from trtnn.tracing.origins import origins
+
+
+class Carried(TrtnnError):
+    """An error of ours on its way through PyTorch, which takes a TypeError for an answer."""
+
+    def __init__(self, error: TrtnnError) -> None:
+        super().__init__(error.message, hint=error.hint, where=error.where, search=False)
+        self.error = error
+
+
+class Recorder:
+    """Everything that one trace writes down.
+
+    Args:
+        device: What symbolic tensors say their device is.
+        home: The device that real tensors live on while tracing.
+        states: The module's parameters and buffers.
+    """
+
+    def __init__(
+        self, device: torch.device, home: torch.device, states: Sequence[State] = ()
+    ) -> None:
+        self.device, self.home = device, home
+        self.nodes: list[Node] = []
+        self.makers: dict[Value, Node] = {}
+        self.inputs: tuple[Value, ...] = ()
+        self.hosts: dict[str, Dim] = {}
+        self.constants: dict[Value, Constant] = {}
+        self.interned: dict[tuple[Any, ...], tuple[Value, torch.Tensor]] = {}
+        self.assumptions: Counter[Assumption] = Counter()
+        self.notes: dict[str, None] = {}
+        self.scopes: list[tuple[str, str, int, Any]] = [("", "", 0, None)]
+        self.scope = ""
+        self.thread = threading.get_ident()
+        self.known = KnownValues(self, states)
+        self.autocast: SourceLine | None = None
+        self.failure: TrtnnError | None = None
+        self.closed = False
+
+    # Values ---------------------------------------------------------------------------------
+
+    def input(self, name: str, spec: Spec) -> Tensor:
+        """Return the symbolic tensor of a graph input."""
+        value = Value(name, spec)
+        self.inputs = (*self.inputs, value)
+        return Tensor(spec, self, value=value)
+
+    def constant(self, tensor: torch.Tensor, slot: Slot | None = None) -> Value:
+        """Return the value of a real tensor: one per storage, view and dtype."""
+        key = view_of(tensor)
+        if key in self.interned:
+            return self.interned[key][0]
+        name, slot = self.known.named.get(key, (None, slot))
+        spec = Spec(tuple(tensor.shape), tensor.dtype)
+        value = Value(f"c{len(self.constants)}", spec)
+        self.constants[value] = Constant(tensor.detach(), name, slot)
+        self.interned[key] = (value, tensor)
+        self.known.entered.setdefault(storage_of(tensor), []).append((value, key))
+        return value
+
+    def value_of(self, operand: Any) -> Value:
+        """Return the graph value of any operand."""
+        if not isinstance(operand, torch.Tensor):
+            raise TraceError(f"expected a tensor, got {operand!r} of {type(operand).__name__}")
+        if not isinstance(operand, Tensor):
+            return self.constant(operand)
+        self.check_fresh(operand)
+        if operand._trtnn_known is not None:
+            return self.constant(operand._trtnn_known, operand._trtnn_slot)
+        value: Value | None = operand._trtnn_value
+        assert value is not None
+        return value
+
+    def check_fresh(self, tensor: Tensor) -> None:
+        """Refuse a tensor of another trace, or one whose content is in doubt."""
+        if tensor._trtnn_recorder is not self:
+            raise TraceError("a symbolic tensor of another trace was used")
+        if tensor._trtnn_stale:
+            text, where = tensor._trtnn_stale
+            hint = "write in place before the view is taken, or not at all"
+            raise UnsupportedError(f"use of {text}", hint=hint, where=where)
+
+    # Ops ------------------------------------------------------------------------------------
+
+    def record(self, op: Op, operands: Sequence[Any]) -> Any:
+        """Write ``op`` down; compute it at once where all operands are known."""
+        self._check_open()
+        with torch._C.DisableTorchFunction():  # our own calls are not the user's
+            return self._record(op, operands)
+
+    def _record(self, op: Op, operands: Sequence[Any]) -> Any:
+        symbolic = any(isinstance(o, Tensor) and o._trtnn_known is None for o in operands)
+        sizes = any(has_sizes(v) for v in vars(op).values())
+        if not symbolic and not sizes:
+
+            def again(*tensors: Any) -> Any:
+                return bind(op, *tensors)
+
+            return self.known.run(op.reference, tuple(operands), {}, again)
+        inputs = tuple(self.value_of(o) for o in operands)
+        specs = op.infer(*(v.spec for v in inputs))
+        start = len(self.nodes)
+        outputs = tuple(
+            Value(f"{start}" if i == 0 else f"{start}_{i}", spec)
+            for i, spec in enumerate(as_tuple(specs))
+        )
+        node = Node(op, inputs, outputs, self.origin())
+        self.nodes.append(node)
+        self.makers.update(dict.fromkeys(outputs, node))
+        results = tuple(Tensor(v.spec, self, value=v) for v in outputs)
+        return results if isinstance(specs, tuple) else results[0]
+
+    def origin(self) -> Origin:
+        path, name, call, _ = self.scopes[-1]
+        return Origin(path, name, call, self.scope, None, find_user_line())
+
+    def close(self) -> None:
+        """End the trace: drop the tensors that only it needed."""
+        self.closed = True
+        self.interned.clear()
+        self.known.close()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise TraceError(
+                "a symbolic tensor was used after its trace ended",
+                hint="return it from forward instead of keeping it",
+            )
+        if threading.get_ident() != self.thread:
+            raise TraceError(
+                "a symbolic tensor was used in another thread than the one that traces",
+                hint="call the module's parts one after another",
+            )
+
+    # Sizes ----------------------------------------------------------------------------------
+
+    def decide(self, comparison: str, left: Size, right: Size) -> bool:
+        """Answer a comparison of sizes: from ranges, else by the 0/1 rule, else with an error."""
+        answer = decide(comparison, left, right)
+        if answer is not None:
+            return answer
+        general = _general_answer(comparison, left, right)
+        if general is None:
+            asked = Assumption(comparison, left, right, answer=True, source=None)
+            ranges = [f"{s} is {_range(s)}" for s in (left, right) if not isinstance(s, int)]
+            raise self._explained(
+                TraceError(
+                    f"cannot decide {asked.question}: {', '.join(ranges)}",
+                    hint="narrow the Dims' ranges, or write it without a branch (torch.sym_max, "
+                    "torch.where)",
+                    sizes=(left, right),
+                )
+            )
+        self.assumptions[Assumption(comparison, left, right, general, find_user_line())] += 1
+        return general
+
+    def integer(self, size: Size) -> int:
+        """Return a static size as an int; refuse a symbolic one."""
+        if isinstance(size, int):
+            return size
+        raise self._explained(
+            TraceError(
+                f"forward asks for a number, as int() and range() do, of the symbolic size {size}, "
+                f"which is {_range(size)}",
+                hint="keep it symbolic (s // 2, torch.sym_int), or give a static size",
+                sizes=(size,),
+            )
+        )
+
+    def _explained(self, error: TrtnnError, operands: Sequence[Any] = ()) -> TrtnnError:
+        """Say where the sizes that an error names come from, unless an inner call has."""
+        error.origins = error.origins or origins(self, error.sizes, operands)
+        return error
+
+    # Calls ----------------------------------------------------------------------------------
+
+    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Give a torch call its meaning."""
+        self.failure = None
+        try:
+            return self._call(function, args, kwargs)
+        except TrtnnError as error:
+            self.failure = error
+            self._explained(error, tensors_in((args, kwargs)))
+            if isinstance(error, TypeError):  # which PyTorch's operators swallow
+                raise Carried(error) from error
+            raise
+
+    def _call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._check_open()
+        self._check_autocast()
+        name = calls.name_of(function)
+        if name == "data.__set__":
+            raise UnsupportedError(f"{name} in forward", hint="compute a new tensor instead")
+        if name in calls.AUTOGRAD:
+            return args[0] if name == "requires_grad_" else None
+        if name in ("cuda", "cpu"):
+            return self._moved(name, *args, **kwargs)
+        if name == "to" and len(args) > 1 and isinstance(args[1], str):
+            args = (args[0], torch.device(args[1]), *args[2:])
+        args, kwargs = self._on_home(args), dict(self._on_home(kwargs))
+        if function in calls.INFORMATION:
+            with torch._C.DisableTorchFunctionSubclass():
+                return function(*args, **kwargs)
+        if name in calls.RANDOM:
+            raise random_error(name)
+        if name == "__deepcopy__":
+            return self._call(torch.Tensor.clone, args[:1], {})
+        tensors = tensors_in((args, kwargs))
+        symbolic = [t for t in tensors if isinstance(t, Tensor) and t._trtnn_known is None]
+        if name in calls.ANSWERED or name in calls.ADDRESSES:
+            return _ask(name, self.known.adopt(args[0]))
+        if symbolic and name in calls.ASKS_VALUE:
+            return _ask(name, args[0] if isinstance(args[0], Tensor) else symbolic[0])
+        if not symbolic and not calls.has_symbolic_sizes((args, kwargs)):
+            return self.known.run(function, args, kwargs, TABLE.get(function))
+        if kwargs.pop("out", None) is not None:
+            raise UnsupportedError(f"{name}(out=...) in forward", hint="use the returned tensor")
+        if calls.is_mutating(function):
+            return mutation.write(self, function, args, kwargs)
+        return self._apply(function, name, args, kwargs)
+
+    def _check_autocast(self) -> None:
+        if _autocast_is_on():
+            raise UnsupportedError(
+                "torch.autocast inside forward is not taken yet",
+                hint="compile module.half(), or write the casts with .to(dtype)",
+                where=self.autocast,
+            )
+
+    def _apply(self, function: Any, name: str, args: Any, kwargs: Any) -> Any:
+        meaning = TABLE.get(function)
+        if meaning is None and name in ("data.__get__", "detach"):
+            return args[0]
+        if meaning is None:
+            if name.startswith("sym_") or function is torch.broadcast_shapes:
+                return function(*args, **kwargs)
+            raise UnsupportedError(
+                f"{_full_name(function)} has no lowering yet",
+                hint="write it with other torch functions",
+            )
+        args, kwargs = change((args, kwargs), torch.Tensor, self.known.adopt)
+        outer, self.scope = self.scope, self.scope or name
+        try:
+            result = self._meaning(meaning, name, args, kwargs)
+        finally:
+            self.scope = outer
+        if calls.asks_in_place(meaning, args, kwargs):
+            return mutation.assign(self, calls.first_operand(meaning, args, kwargs), result)
+        result = change(result, torch.Tensor, self.known.own)
+        return mutation.link(self, function, (args, kwargs), result)
+
+    def _meaning(self, meaning: Any, name: str, args: Any, kwargs: Any) -> Any:
+        try:
+            if kwargs:
+                kwargs = calls.torch_names(meaning, kwargs)
+            return meaning(*args, **kwargs)
+        except TypeError as error:
+            if isinstance(error, TrtnnError) or calls.accepts(meaning, args, kwargs):
+                raise
+            raise UnsupportedError(f"{name}: {error}") from error
+
+    def _on_home(self, value: Any) -> Any:
+        """Replace the compilation's device by the parameters' own in the arguments of a call."""
+        if isinstance(value, (tuple, list)) and not isinstance(value, torch.Size):
+            moved = [self._on_home(v) for v in value]
+            if all(a is b for a, b in zip(moved, value, strict=True)):
+                return value
+            return type(value)(moved)
+        if isinstance(value, dict):
+            return {k: self._device(v) if k == "device" else v for k, v in value.items()}
+        return self._device(value) if isinstance(value, torch.device) else value
+
+    def _moved(self, name: str, tensor: Any, device: Any = None, *_: Any, **__: Any) -> Any:
+        """Give ``cuda`` and ``cpu`` their meaning: the tensor is there, or it is an error."""
+        if name == "cpu" and self.device.type != "cpu":
+            raise UnsupportedError(f"device cpu in a model compiled for {self.device}")
+        self._device(f"cuda:{device}" if isinstance(device, int) else device or name)
+        return tensor
+
+    def _device(self, value: Any) -> Any:
+        if value is None:
+            return None
+        device = torch.device(value)
+        same_index = device.index is None or device.index == (self.device.index or 0)
+        if device == self.home or (device.type == self.device.type and same_index):
+            return self.home
+        raise UnsupportedError(f"device {device} in a model compiled for {self.device}")
+
+    def dispatch(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Answer what slipped past ``__torch_function__``: views by their torch name, or refuse."""
+        name = str(function).removeprefix("aten.").split(".")[0]
+        same = {"detach": torch.Tensor.detach, "alias": torch.Tensor.detach}
+        target = same.get(name) or getattr(torch.Tensor, name, None)
+        tensors = [t for t in tensors_in((args, kwargs)) if isinstance(t, Tensor)]
+        if all(t._trtnn_known is not None for t in tensors):
+            return self.known.run(function, args, kwargs, None)
+        if target in calls.VIEWS and TABLE.get(target) is not None:
+            return self._fresh(self._apply(target, name, args, kwargs), args[0])
+        self.failure = UnsupportedError(
+            f"{function} reached a symbolic tensor below torch functions",
+            hint="torch.jit.script and custom C++ ops cannot be traced; call plain functions",
+        )
+        raise self.failure
+
+    def _fresh(self, result: Any, operand: Tensor) -> Any:
+        """PyTorch's dispatcher wants a new object, never the operand itself."""
+        return mutation.same_memory(self, operand) if result is operand else result
+
+
+def _autocast_is_on() -> bool:
+    return torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+
+
+def _general_answer(comparison: str, left: Size, right: Size) -> bool | None:
+    """Answer a comparison with 0 or 1 for the general size; None for any other comparison."""
+    if isinstance(left, int):
+        swap = {"lt": "gt", "gt": "lt", "le": "ge", "ge": "le"}
+        return _general_answer(swap.get(comparison, comparison), right, left)
+    if right not in (0, 1):
+        return None
+    return comparison in ("ne", "gt", "ge")
+
+
+def _range(size: Size) -> str:
+    low, high = bounds(size)
+    return f"{low} to {high}" if low != high else str(low)
+
+
+def _ask(name: str, tensor: Tensor) -> Any:
+    """Answer a question about a tensor that needs no value, or refuse it."""
+    shape = spec_of(tensor).shape
+    if name == "is_contiguous":
+        return True
+    if name in ("__repr__", "__format__"):
+        return Tensor.__repr__(tensor)
+    if name in ("__len__", "__iter__", "__reversed__"):
+        if not shape:
+            raise TraceError(f"{name} of a scalar tensor")
+        if name == "__len__":
+            return tensor._trtnn_recorder.integer(shape[0])
+        parts = tensor.unbind(0)
+        return iter(parts if name == "__iter__" else parts[::-1])
+    if name in calls.ADDRESSES:
+        raise TraceError(
+            f"{name} of {tensor!r}: a tensor of a graph has no memory of its own",
+            hint="branch on shapes, dtypes or options instead",
+        )
+    raise TraceError(
+        f"{name} of {tensor!r}: its value is not known while tracing",
+        hint="use torch.where instead of a branch on data; sizes and parameters may be asked",
+    )
+
+
+def _full_name(function: Any) -> str:
+    name: str | None = torch.overrides.resolve_name(function)
+    return name or calls.name_of(function)

@@ -1,0 +1,1 @@
+"""TensorRT itself: ``library`` alone imports one, or knows a version."""

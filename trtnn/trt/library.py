@@ -1,0 +1,409 @@
+"""The one door to ``tensorrt``: imports it, asks it for facts, hides what differs by version."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from trtnn.errors import AbsentError, BackendError, BuildError, OptionError
+from trtnn.options import BuildOptions
+from trtnn.trt.builder_config import check, configure, memory_note
+from trtnn.trt.listening import Log, watching
+from trtnn.trt.memory_formats import check_format, require_format
+from trtnn.trt.progress import display, uninterrupted
+
+_DTYPES = {
+    "float32": "FLOAT",
+    "float16": "HALF",
+    "bfloat16": "BF16",
+    "int64": "INT64",
+    "int32": "INT32",
+    "int8": "INT8",
+    "uint8": "UINT8",
+    "bool": "BOOL",
+}
+# Observed on a GPU: execute_v2 runs on a blocking stream of its own, so that CUDA itself makes it
+# wait for work on the legacy default stream. Only versions seen to behave so stand here.
+_WAITS_FOR_DEFAULT_STREAM = ("8.6.0",)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one TensorRT can do, asked of the library itself."""
+
+    version: str
+    layers: frozenset[str]
+    activations: frozenset[str]
+    dtypes: frozenset[str]
+    strongly_typed: bool
+
+    @property
+    def index_dtype(self) -> str:
+        """The dtype of shape tensors."""
+        return "int64" if "INT64" in self.dtypes else "int32"
+
+    @property
+    def scalars_in_unary(self) -> bool:
+        return self.strongly_typed
+
+    def has_dtype(self, name: str) -> bool:
+        """Say whether a dtype exists here; int64 travels as int32 where it does not."""
+        return name == "int64" or _DTYPES.get(name) in self.dtypes
+
+
+def load() -> ModuleType:
+    """Import TensorRT.
+
+    Raises:
+        AbsentError: It is not installed.
+        BackendError: It is of a version that trtnn does not take.
+    """
+    if "CUDA_MODULE_LOADING" not in os.environ:
+        torch = sys.modules.get("torch")
+        if torch is None or not torch.cuda.is_initialized():
+            os.environ["CUDA_MODULE_LOADING"] = "LAZY"
+    try:
+        module = importlib.import_module("tensorrt")
+    except ImportError as error:
+        raise AbsentError(
+            f"TensorRT cannot be imported: {error}", hint='pip install "trtnn[cuda]"'
+        ) from error
+    check_version(module)
+    return module
+
+
+def check_version(module: ModuleType) -> None:
+    """Refuse versions whose strong typing is incomplete."""
+    major, minor = (int(part) for part in module.__version__.split(".")[:2])
+    if major == 10 and minor < 12:
+        raise BackendError(
+            f"TensorRT {module.__version__}: strong typing is incomplete before 10.12",
+            hint="install TensorRT 8.6, 10.12 or later, or 11",
+        )
+    if (major, minor) < (8, 6) or major == 9:
+        raise BackendError(
+            f"TensorRT {module.__version__} is not supported",
+            hint="install TensorRT 8.6, 10.12 or later, or 11",
+        )
+
+
+def target_of(trt: ModuleType) -> Target:
+    """Ask a TensorRT what it has."""
+    return Target(
+        version=trt.__version__,
+        layers=frozenset(
+            name.removeprefix("add_") for name in dir(trt.INetworkDefinition) if name[:4] == "add_"
+        ),
+        activations=frozenset(trt.ActivationType.__members__),
+        dtypes=frozenset(trt.DataType.__members__),
+        strongly_typed=not hasattr(trt.ILayer, "precision")
+        or "STRONGLY_TYPED" in trt.NetworkDefinitionCreationFlag.__members__,
+    )
+
+
+_logs: dict[int, Log] = {}
+
+
+class TensorRT:
+    """One TensorRT library: its facts, its logger, and calls whose failure is an error.
+
+    Args:
+        module: ``tensorrt`` itself; imported if omitted.
+        log_level: Messages below this level of ``logging`` are dropped.
+    """
+
+    def __init__(self, module: ModuleType | None = None, log_level: int = logging.WARNING) -> None:
+        self.trt = module if module is not None else load()
+        self.target = target_of(self.trt)
+        # TensorRT keeps one logger for the process: the first, so there is one for each module.
+        self.log = _logs.setdefault(id(self.trt), Log(self.trt, log_level))
+        self.log.level = log_level
+
+    @property
+    def waits_for_default_stream(self) -> bool:
+        """Whether this version was seen to wait for the legacy default stream by itself."""
+        return self.target.version in _WAITS_FOR_DEFAULT_STREAM
+
+    def dtype(self, name: str) -> Any:
+        """Return TensorRT's DataType of a torch dtype's name."""
+        if name == "int64" and "INT64" not in self.target.dtypes:
+            name = "int32"
+        member = _DTYPES.get(name)
+        if member is None or member not in self.target.dtypes:
+            raise OptionError(f"TensorRT {self.target.version} has no {name}")
+        return getattr(self.trt.DataType, member)
+
+    def dtype_name(self, dtype: Any) -> str:
+        """Return the torch name of a DataType."""
+        return next(name for name, member in _DTYPES.items() if member == dtype.name)
+
+    def builder(self) -> Any:
+        return self._made(self.trt.Builder(self.log.handle), "create a builder")
+
+    def network(self, builder: Any) -> Any:
+        """Create a network: explicit batch on 8.6, strongly typed later."""
+        flags = self.trt.NetworkDefinitionCreationFlag
+        bits = 0
+        if hasattr(flags, "EXPLICIT_BATCH"):
+            name = "STRONGLY_TYPED" if hasattr(flags, "STRONGLY_TYPED") else "EXPLICIT_BATCH"
+            bits = 1 << int(getattr(flags, name))
+        return self._made(builder.create_network(bits), "create a network")
+
+    def weights(self, array: Any, dtype: str) -> Any:
+        """Return weights that refer to ``array`` (NumPy, or a torch tensor for bfloat16)."""
+        if dtype == "bfloat16":
+            return self.trt.Weights(self.dtype(dtype), array.data_ptr(), array.numel())
+        return self.trt.Weights(array)
+
+    def no_weights(self, dtype: str) -> Any:
+        """Return the absence of weights of a type."""
+        return self.trt.Weights(self.dtype(dtype))
+
+    def name_weights(self, network: Any, weights: Any, name: str, *, mark: bool) -> None:
+        """Name weights that a layer uses, so that a refit finds them; ``mark`` them as its own."""
+        self.require(network.set_weights_name(weights, name), f"name the weights {name!r}")
+        if mark:
+            done = network.mark_weights_refittable(name)
+            self.require(done, f"mark the weights {name!r} as refittable")
+
+    @property
+    def refits_integers(self) -> bool:
+        """Whether a refit can replace weights of integers; STRIP_PLAN came with that."""
+        return "STRIP_PLAN" in self.trt.BuilderFlag.__members__
+
+    @property
+    def trusted_refits(self) -> bool:
+        """Whether refittable engines are built right; 8.6.0 is known to build some wrong."""
+        return self.refits_integers  # which tells 10 and later
+
+    def check_options(self, options: BuildOptions) -> None:
+        """Refuse the options that this TensorRT lacks, before anything is built for them."""
+        check(self.trt, options)
+
+    def config(self, builder: Any, options: BuildOptions, *, tf32: bool, half: bool) -> Any:
+        """Create the builder's configuration from options and the graph's types."""
+        trt = self.trt
+        config = self._made(builder.create_builder_config(), "create a builder config")
+        configure(trt, builder, config, options, self.log.said)
+        if not tf32:
+            config.clear_flag(trt.BuilderFlag.TF32)
+        if half and not self.target.strongly_typed:
+            config.set_flag(trt.BuilderFlag.FP16)
+            config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+        return config
+
+    def require_format(
+        self, tensor: Any, form: str, dtype: str, divides: Callable[[int], bool]
+    ) -> None:
+        """Have an input read as PyTorch lays it out in a memory format, or refuse it."""
+        require_format(self.trt, tensor, form, dtype, divides)
+
+    def check_format(self, engine: Any, name: str, form: str, dtype: str) -> None:
+        """Raise BuildError unless an engine reads an input as it was declared."""
+        check_format(engine, name, form, dtype)
+
+    def constrain(self, layer: Any, dtype: str, *, output: bool) -> None:
+        """Tell 8.6 the type that a layer computes in; later versions read it off the inputs."""
+        layer.precision = self.dtype(dtype)
+        if output:
+            layer.set_output_type(0, self.dtype(dtype))
+
+    def profile(
+        self,
+        builder: Any,
+        config: Any,
+        shapes: dict[str, Sequence[Any]],
+        integers: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
+        """Add an optimization profile: (min, opt, max) per dynamic input and shape input."""
+        profile = builder.create_optimization_profile()
+        for name, (low, best, high) in shapes.items():
+            profile.set_shape(name, low, best, high)
+        for name, ends in (integers or {}).items():
+            profile.set_shape_input(name, *([end] for end in ends))
+        if config.add_optimization_profile(profile) < 0:
+            raise BuildError("TensorRT refused the profile" + self.log.said(), search=False)
+
+    def build(
+        self,
+        builder: Any,
+        network: Any,
+        config: Any,
+        free_bytes: int | None = None,
+        *,
+        progress: bool | None = None,
+    ) -> tuple[Any, bytes | None]:
+        """Return the plan, in TensorRT's memory, and the timing cache, if any, after the build.
+
+        Args:
+            free_bytes: How much of the GPU's memory is free, for the error.
+            progress: Whether to show the phases on stderr; None: where it is a terminal.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C: at the next step where TensorRT tells of steps, and when the
+                build is over where it does not (8.6).
+            BuildError: TensorRT refused, or the user's monitor stopped the build.
+        """
+        title = f"TensorRT {self.target.version}"
+        with (
+            display(title, progress) as shown,
+            uninterrupted() as kept,
+            watching(self.trt, self.log, config, shown, kept) as watch,
+        ):
+            plan = builder.build_serialized_network(network, config)
+        if watch.broken is not None:
+            warnings.warn(f"the progress cannot be shown: {watch.broken!r}", stacklevel=2)
+        if plan is None:
+            lines = self.log.said()
+            note = memory_note(self.trt, config, lines, free_bytes)
+            what = "was told by progress_monitor to stop" if watch.refused else "could not build"
+            raise BuildError(f"TensorRT {what} the engine{lines}{note}", search=False)
+        cache = config.get_timing_cache()
+        return plan, None if cache is None else bytes(cache.serialize())
+
+    def deserialize(self, plan: Any, *, host_code: bool = False) -> tuple[Any, Any]:
+        """Return a runtime and the engine of a plan.
+
+        Args:
+            host_code: Run the code for the host that a version-compatible plan holds.
+        """
+        runtime = self._made(self.trt.Runtime(self.log.handle), "create a runtime")
+        if host_code:
+            runtime.engine_host_code_allowed = True
+        with uninterrupted():
+            engine = runtime.deserialize_cuda_engine(plan)
+        return runtime, self._made(engine, "deserialize the plan")
+
+    def serialize(self, engine: Any, *, stripped: bool = False) -> bytes:
+        """Return the plan of an engine as it is now, with its weights or without."""
+        if not hasattr(engine, "create_serialization_config"):
+            return bytes(self._made(engine.serialize(), "serialize the engine"))
+        flags = self.trt.SerializationFlag
+        config = self._made(engine.create_serialization_config(), "serialize the engine")
+        (config.set_flag if stripped else config.clear_flag)(flags.EXCLUDE_WEIGHTS)
+        if hasattr(flags, "INCLUDE_REFIT"):
+            config.set_flag(flags.INCLUDE_REFIT)
+        return bytes(self._made(engine.serialize_with_config(config), "serialize the engine"))
+
+    def refitter(
+        self, engine: Any, weights: Mapping[str, tuple[Any, str]], needed: Iterable[str]
+    ) -> Any:
+        """Return a refitter that was given weights by name; nothing of the engine has changed.
+
+        Args:
+            weights: Array and dtype: they must live until the refit is done. Those that TensorRT
+                does not list are left out.
+            needed: The names that it has to list.
+
+        Raises:
+            BuildError: TensorRT lists or takes others.
+        """
+        refitter = self._made(self.trt.Refitter(engine, self.log.handle), "create a refitter")
+        listed = refitter.get_all_weights()
+        if lost := sorted(set(needed) - set(listed)):
+            raise BuildError(
+                f"TensorRT cannot refit {', '.join(map(repr, lost))}" + self.log.said(),
+                search=False,
+            )
+        for name in listed:
+            if name in weights:
+                done = refitter.set_named_weights(name, self.weights(*weights[name]))
+                self.require(done, f"take the weights {name!r}")
+        if missing := refitter.get_missing_weights():
+            names = ", ".join(map(repr, missing))
+            raise BuildError(f"TensorRT misses the weights {names}" + self.log.said(), search=False)
+        return refitter
+
+    def context(self, engine: Any, *, own: bool = True) -> Any:
+        """Create an execution context, with or without scratch memory of its own."""
+        if own:
+            context = engine.create_execution_context()
+        elif hasattr(self.trt, "ExecutionContextAllocationStrategy"):
+            strategy = self.trt.ExecutionContextAllocationStrategy.USER_MANAGED
+            context = engine.create_execution_context(strategy)
+        else:
+            context = engine.create_execution_context_without_device_memory()
+        return self._made(context, "create an execution context")
+
+    def scratch_bytes(self, engine: Any) -> int:
+        """Return how much scratch memory a context of an engine needs, in bytes."""
+        later = hasattr(self.trt.ICudaEngine, "device_memory_size_v2")
+        return int(engine.device_memory_size_v2 if later else engine.device_memory_size)
+
+    def lend_memory(self, context: Any, address: int, size: int) -> None:
+        """Tell a context without scratch memory of its own where to work."""
+        if hasattr(context, "set_device_memory"):
+            context.set_device_memory(address, size)
+        else:
+            context.device_memory = address
+
+    def select_profile(self, context: Any, profile: int, stream: int) -> None:
+        """Give a context a profile, and wait until it has it."""
+        context.set_optimization_profile_async(profile, stream)
+        if context.active_optimization_profile != profile:
+            raise BuildError(f"TensorRT could not select profile {profile}" + self.log.said())
+
+    def tensors(self, engine: Any) -> list[tuple[str, bool, str]]:
+        """Return (name, is input, dtype name) of each I/O tensor, in binding order."""
+        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        mode = self.trt.TensorIOMode.INPUT
+        return [
+            (n, engine.get_tensor_mode(n) == mode, self.dtype_name(engine.get_tensor_dtype(n)))
+            for n in names
+        ]
+
+    def on_host(self, engine: Any, name: str) -> bool:
+        """Say whether TensorRT reads an input on the host, because shapes need its values."""
+        return bool(engine.get_tensor_location(name) == self.trt.TensorLocation.HOST)
+
+    def count_profiles(self, engine: Any) -> int:
+        """Return how many optimization profiles an engine has, at least one."""
+        return max(int(engine.num_optimization_profiles), 1)
+
+    def output_allocator(
+        self, allocate: Callable[[str, int], int], notify: Callable[[str, tuple[int, ...]], None]
+    ) -> Any:
+        """Return an allocator of outputs whose size TensorRT tells while it runs."""
+        trt = self.trt
+
+        class Allocator(trt.IOutputAllocator):  # type: ignore[misc, name-defined]
+            def __init__(self) -> None:
+                trt.IOutputAllocator.__init__(self)
+
+            def notify_shape(self, tensor_name: str, shape: Any) -> None:
+                notify(tensor_name, tuple(shape))
+
+        def reallocate_output(
+            self: Any, tensor_name: str, memory: int, size: int, alignment: int, stream: int = 0
+        ) -> int:
+            return allocate(tensor_name, size)
+
+        # The later ones, which list neither name, call the second.
+        older = hasattr(trt.IOutputAllocator, "reallocate_output")
+        setattr(
+            Allocator,
+            "reallocate_output" if older else "reallocate_output_async",
+            reallocate_output,
+        )
+        return Allocator()
+
+    def require(self, done: bool, what: str) -> None:  # noqa: FBT001 - TensorRT's own answer
+        """Raise BuildError unless a call succeeded."""
+        if not done:
+            raise BuildError(f"TensorRT could not {what}" + self.log.said(), search=False)
+
+    def binding_blocks(self, engine: Any) -> int:
+        """Return how often the binding list repeats: once for each profile on 8.6."""
+        return int(engine.num_optimization_profiles) if hasattr(engine, "num_bindings") else 1
+
+    def _made(self, thing: Any, what: str) -> Any:
+        if thing is None:
+            raise BuildError(f"TensorRT could not {what}" + self.log.said(), search=False)
+        return thing
