@@ -428,8 +428,10 @@ def _convert(dtype: torch.dtype) -> Callable[..., TensorT]:
     return convert
 
 
-for _name, _dtype in {
-    "float": torch.float32, "half": torch.float16, "bfloat16": torch.bfloat16, "int": torch.int32,
-    "long": torch.int64, "bool": torch.bool, "double": torch.float64,
-}.items():  # fmt: skip
-    torch_function(getattr(T, _name))(_convert(_dtype))
+torch_function(T.bfloat16)(_convert(torch.bfloat16))
+torch_function(T.bool)(_convert(torch.bool))
+torch_function(T.double)(_convert(torch.float64))
+torch_function(T.float)(_convert(torch.float32))
+torch_function(T.half)(_convert(torch.float16))
+torch_function(T.int)(_convert(torch.int32))
+torch_function(T.long)(_convert(torch.int64))

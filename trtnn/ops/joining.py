@@ -174,7 +174,7 @@ def pad(input: TensorT, pad: Any, mode: str = "constant", value: float | None = 
         ShapeError: ``reflect`` or ``circular`` reach farther than the input.
         UnsupportedError: ``circular`` crops one end of a dim and wraps the other.
 
-    >>> globals()["pad"](torch.ones(2), (1, 0))
+    >>> pad(torch.ones(2), (1, 0))
     tensor([0., 1., 1.])
     """
     amounts, shape = as_sizes(pad), shape_of(input)

@@ -29,11 +29,13 @@ from trtnn.ops.arithmetic import (
 from trtnn.ops.op import Op, Spec, TensorT, bind, require_float, spec_of, torch_function
 
 __all__ = [
-    "Activation", "Gelu", "Unary", "celu", "clamp", "clamp_max", "clamp_min", "dropout", "elu",
-    "exp2", "gelu", "hardsigmoid", "hardswish", "hardtanh", "isfinite", "isnan", "leaky_relu",
-    "log2", "log10", "logsigmoid", "mish", "pow", "reciprocal", "relu", "relu6", "round",
-    "rsqrt", "selu", "sigmoid", "silu", "softplus", "softsign", "sqrt", "square", "tanh",
-    "tanhshrink", "trunc", "unary",
+    "Activation", "Gelu", "Unary", "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh",
+    "ceil", "celu", "clamp", "clamp_max", "clamp_min", "cos", "cosh", "dropout", "elu", "erf",
+    "exp", "exp2", "floor", "gelu", "hardsigmoid", "hardswish", "hardtanh", "isfinite", "isinf",
+    "isnan", "leaky_relu", "log", "log2", "log10", "logsigmoid", "mish", "neg", "pow",
+    "reciprocal", "relu", "relu6", "round", "rsqrt", "selu", "sigmoid", "sign", "silu", "sin",
+    "sinh", "softplus", "softsign", "sqrt", "square", "tan", "tanh", "tanhshrink", "trunc",
+    "unary",
 ]  # fmt: skip
 
 Real = Callable[[torch.Tensor, float, float], torch.Tensor]
@@ -148,32 +150,40 @@ def unary(kind: str, input: TensorT) -> TensorT:
     return bind(Unary(kind), input)
 
 
-_FUNCTIONS = {
-    "EXP": "exp", "LOG": "log", "SQRT": "sqrt", "RECIP": "reciprocal", "ABS": "abs absolute "
-    "__abs__", "NEG": "neg negative __neg__", "SIN": "sin", "COS": "cos", "TAN": "tan",
-    "SINH": "sinh", "COSH": "cosh", "ASIN": "asin arcsin", "ACOS": "acos arccos",
-    "ATAN": "atan arctan", "ASINH": "asinh", "ACOSH": "acosh", "ATANH": "atanh", "CEIL": "ceil",
-    "FLOOR": "floor", "ERF": "erf", "SIGN": "sign", "ISINF": "isinf",
-}  # fmt: skip
+def _unary(kind: str, *callables: Callable[..., Any]) -> Callable[[TensorT], TensorT]:
+    """Return the function that stands for torch callables of one unary kind."""
 
-
-def _register(kind: str, names: str) -> Callable[[TensorT], TensorT]:
     def function(input: TensorT) -> TensorT:
         return unary(kind, input)
 
-    function.__name__ = names.split()[0]
+    function.__name__ = callables[0].__name__
     function.__doc__ = f"Compute ``torch.{function.__name__}`` of every entry."
-    homes = [torch, torch.Tensor, torch.special]
-    found = [getattr(h, n) for h in homes for n in names.split() if hasattr(h, n)]
-    return torch_function(*found)(function)
+    return torch_function(*callables)(function)
 
 
-for _kind, _names in _FUNCTIONS.items():
-    _made = _register(_kind, _names)
-    globals()[_made.__name__] = _made
-    if _made.__name__ not in __all__:
-        __all__.append(_made.__name__)
-sqrt, reciprocal = globals()["sqrt"], globals()["reciprocal"]
+T = torch.Tensor
+abs = _unary("ABS", torch.abs, torch.absolute, T.abs, T.absolute, T.__abs__)
+acos = _unary("ACOS", torch.acos, torch.arccos, T.acos, T.arccos)
+acosh = _unary("ACOSH", torch.acosh, T.acosh)
+asin = _unary("ASIN", torch.asin, torch.arcsin, T.asin, T.arcsin)
+asinh = _unary("ASINH", torch.asinh, T.asinh)
+atan = _unary("ATAN", torch.atan, torch.arctan, T.atan, T.arctan)
+atanh = _unary("ATANH", torch.atanh, T.atanh)
+ceil = _unary("CEIL", torch.ceil, T.ceil)
+cos = _unary("COS", torch.cos, T.cos)
+cosh = _unary("COSH", torch.cosh, T.cosh)
+erf = _unary("ERF", torch.erf, T.erf, torch.special.erf)
+exp = _unary("EXP", torch.exp, T.exp)
+floor = _unary("FLOOR", torch.floor, T.floor)
+isinf = _unary("ISINF", torch.isinf, T.isinf)
+log = _unary("LOG", torch.log, T.log)
+neg = _unary("NEG", torch.neg, torch.negative, T.neg, T.negative, T.__neg__)
+reciprocal = _unary("RECIP", torch.reciprocal, T.reciprocal)
+sign = _unary("SIGN", torch.sign, T.sign)
+sin = _unary("SIN", torch.sin, T.sin)
+sinh = _unary("SINH", torch.sinh, T.sinh)
+sqrt = _unary("SQRT", torch.sqrt, T.sqrt)
+tan = _unary("TAN", torch.tan, T.tan)
 
 
 @torch_function(torch.round, torch.Tensor.round)
