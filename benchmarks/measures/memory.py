@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,15 +82,16 @@ def compile_once(
         inputs = moved(subject.inputs(1, 3), torch.device("cpu"), FLOATS[dtype])
         graph = optimize(trtnn.trace(net, inputs, device), library) if kind == "raw" else None
         gc.collect()
-        before = _reset_peak()
+        before = reset_peak()
         if graph is not None:
             made: Any = build_raw(library, graph, options)
         else:
             how: dict[str, Any] = {"backend": "tensorrt", "device": device}
             made = trtnn.compile(net, inputs=inputs, options=options, progress=False, **how)
-        rise, kept = _status("VmHWM") - before, _status("VmRSS") - before
+        peak, resident = resident_memory()
         del made
     weights = sum(tensor.nbytes for tensor in net.state_dict().values())
+    rise, kept = peak - before, resident - before
     return {"before": before, "rise": rise, "kept": kept, "weights": weights}
 
 
@@ -106,18 +108,24 @@ def build_raw(library: TensorRT, graph: Any, options: BuildOptions) -> tuple[Any
     return runtime, engine, engine.create_execution_context()
 
 
-def _reset_peak() -> int:
+def reset_peak() -> int:
     """Let the peak of resident memory start from what is resident now; return that, in bytes."""
     (PROCESS / "clear_refs").write_text("5")
-    return _status("VmRSS")
+    peak, _ = resident_memory()
+    return peak
 
 
-def _status(name: str) -> int:
-    """Return one of the process's memory counters, in bytes."""
-    for line in (PROCESS / "status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"this system does not tell {name}")
+def resident_memory() -> tuple[int, int]:
+    """Return the peak of resident memory and what is resident, in bytes, of one moment.
+
+    Linux gives both in one reading, in which the peak is never below what is resident. Of two
+    readings the second may show more than the first one's peak.
+    """
+    status = (PROCESS / "status").read_text()
+    found = dict(re.findall(r"^(VmHWM|VmRSS):\s+(\d+) kB$", status, re.MULTILINE))
+    if len(found) < 2:
+        raise RuntimeError("this system does not tell VmHWM and VmRSS")
+    return int(found["VmHWM"]) * 1024, int(found["VmRSS"]) * 1024
 
 
 def main(kind: str, model: str, size: str, dtype: str, level: int, device: str) -> None:

@@ -9,6 +9,7 @@ import mmap
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -235,14 +236,32 @@ def test_the_peak_is_that_of_the_build_alone() -> None:
     size = 2**26
     with mmap.mmap(-1, 2 * size) as block:
         block.write(bytes(1) * 2 * size)
-        high = memory._status("VmHWM")
-    before = memory._reset_peak()
-    assert memory._status("VmHWM") < high
+        high, _ = memory.resident_memory()
+    before = memory.reset_peak()
+    assert before < high
     with mmap.mmap(-1, size) as block:
         for _ in range(0, size, 2**20):
             block.write(bytes(1) * 2**20)
-    rise, kept = (memory._status(name) - before for name in ("VmHWM", "VmRSS"))
+    rise, kept = (amount - before for amount in memory.resident_memory())
     assert 0.9 * size <= rise <= 1.1 * size and kept <= 0.1 * size
+
+
+def test_the_peak_and_what_is_resident_are_of_one_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    class Status(type(tmp_path)):  # type: ignore[misc]
+        def read_text(self, *args: Any, **named: Any) -> str:
+            read.append(self.name)
+            return str(super().read_text(*args, **named))
+
+    (tmp_path / "status").write_text("Name:\tpython\nVmHWM:\t    5 kB\nVmRSS:\t    3 kB\n")
+    monkeypatch.setattr(memory, "PROCESS", Status(tmp_path))
+    assert memory.resident_memory() == (5 * 1024, 3 * 1024) and read == ["status"]
+    (tmp_path / "status").write_text("VmRSS:\t    3 kB\n")
+    with pytest.raises(RuntimeError, match="does not tell VmHWM"):
+        memory.resident_memory()
 
 
 def test_a_process_that_fails_is_said() -> None:
