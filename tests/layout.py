@@ -52,7 +52,14 @@ RINGS = {
     ),
 }
 BENCHMARK_ROWS = ("subjects", "instruments", "measures", "tables")
-OPTIONAL = ("tensorrt", "cuda", "graphviz", "rich")  # imported inside a function, each in one file
+OPTIONAL = (
+    "tensorrt",
+    "tensorrt_rtx",
+    "tensorrt_rtx_bindings",
+    "cuda",
+    "graphviz",
+    "rich",
+)  # imported inside a function, each in one file
 TORCH_FREE = (
     *("source", "errors", "options", "files", "trt", "host"),
     *("saved.file", "saved.notation", "saved.fit", "cache.folder"),

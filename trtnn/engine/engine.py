@@ -142,4 +142,4 @@ class Engine:
 
     def __repr__(self) -> str:
         names = ", ".join(name for name, _, _ in self.tensors)
-        return f"Engine(TensorRT {self.library.target.version}: {names})"
+        return f"Engine({self.library.target.name}: {names})"

@@ -33,7 +33,7 @@ def check_refit(graph: Graph, library: TensorRT, options: BuildOptions) -> None:
     """
     if options.refit is None:
         return
-    what = f"refit={options.refit!r}: TensorRT {library.target.version}"
+    what = f"refit={options.refit!r}: {library.target.name}"
     if (count := count_profiles(graph.dims)) > 1:
         raise UnsupportedError(
             f"{what} refits engines with one optimization profile, and here are {count}",

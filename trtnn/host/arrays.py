@@ -167,12 +167,11 @@ def read_interface(manifest: Mapping[str, Any], profile: int | None = None) -> A
         raise LoadError(f"the manifest describes no model: {what}") from error
 
 
-def require_int32(name: str, array: Array, version: str) -> None:
+def require_int32(name: str, array: Array, library: str) -> None:
     """Raise InputError unless an array's values fit the int32 that TensorRT takes for int64."""
     if array.size and (array.min() < INT32.min or array.max() > INT32.max):
         raise InputError(
-            f"{name}: int64 values beyond {INT32.min} to {INT32.max}, and TensorRT {version} has "
-            "no int64"
+            f"{name}: int64 values beyond {INT32.min} to {INT32.max}, and {library} has no int64"
         )
 
 

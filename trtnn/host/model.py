@@ -110,7 +110,7 @@ class HostModel:
         bound = self._interface.bind(tuple(array.shape for array in arrays), hosts)
         for spec, array in zip(self._interface.inputs, arrays, strict=True):
             if self._session.dtypes[spec.name] != spec.dtype:
-                require_int32(spec.name, array, self._session.library.target.version)
+                require_int32(spec.name, array, self._session.library.target.name)
         with self._lock:
             self._require_usable()  # it may have been closed meanwhile
             session = self._session

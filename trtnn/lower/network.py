@@ -96,9 +96,7 @@ class Net(Windows):
         """
         name = str(dtype).removeprefix("torch.")
         if not self.target.has_dtype(name):
-            raise UnsupportedError(
-                f"TensorRT {self.target.version} has no {name}", where=self._where()
-            )
+            raise UnsupportedError(f"{self.target.name} has no {name}", where=self._where())
         return super().kind(dtype)
 
     def name_weights(self, refit: str) -> dict[str, Stored]:
@@ -128,7 +126,7 @@ class Net(Windows):
         low, high = bounds(size)
         if self.target.index_dtype == "int32" and max(abs(low), abs(high)) > INT32.max:
             raise UnsupportedError(
-                f"the size {size} may reach {high}, beyond int32 on TensorRT {self.target.version}",
+                f"the size {size} may reach {high}, beyond int32 on {self.target.name}",
                 where=self._where(),
             )
         if size.sym.is_Symbol:
@@ -319,7 +317,7 @@ def _add_input(net: Net, value: Value) -> ITensor:
     spec = value.spec
     name = str(spec.dtype).removeprefix("torch.")
     if not net.target.has_dtype(name):
-        raise UnsupportedError(f"input {value.name}: TensorRT {net.target.version} has no {name}")
+        raise UnsupportedError(f"input {value.name}: {net.target.name} has no {name}")
     dims = tuple(s if isinstance(s, int) else -1 for s in spec.shape)
     handle = net.network.add_input(value.name, net.kind(spec.dtype), dims)
     if handle is None:

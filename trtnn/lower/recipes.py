@@ -51,7 +51,7 @@ def stored(
         host = narrowed(host, target, where)
     name = _name(host)
     if not target.has_dtype(name):
-        raise UnsupportedError(f"TensorRT {target.version} has no {name} constants", where=where)
+        raise UnsupportedError(f"{target.name} has no {name} constants", where=where)
     return _stored(host, slot)
 
 
@@ -60,7 +60,7 @@ def narrowed(tensor: torch.Tensor, target: Target, where: SourceLine | None) -> 
     if tensor.numel() and (tensor.max() > INT32.max or tensor.min() < INT32.min):
         raise UnsupportedError(
             f"an int64 constant holds {int(tensor.min())} to {int(tensor.max())}; "
-            f"TensorRT {target.version} has no int64",
+            f"{target.name} has no int64",
             hint="keep constants within int32, or use TensorRT 10.12 or later",
             where=where,
         )

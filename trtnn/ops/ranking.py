@@ -64,7 +64,7 @@ class TopK(Op):
         target = net.target
         if not x.dtype.is_floating_point and not target.strongly_typed:
             raise UnsupportedError(
-                f"topk: TensorRT {target.version} ranks floats only, got {x.dtype}",
+                f"topk: {target.name} ranks floats only, got {x.dtype}",
                 hint="convert with .float() where the numbers are below 2**24",
                 where=net.node.origin.source if net.node is not None else None,
             )

@@ -220,5 +220,5 @@ def _warn(engine: Engine, reason: str, where: str = "") -> None:
 
 
 def _doubt(engine: Engine) -> str:
-    version = engine.library.target.version
-    return f"refit: TensorRT {version} builds some refittable engines wrong, and this one"
+    name = engine.library.target.name
+    return f"refit: {name} builds some refittable engines wrong, and this one"

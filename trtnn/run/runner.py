@@ -277,8 +277,8 @@ class Runner:
         if dtype is torch.int32 and (self.checks == "always" or name not in prepared.said):
             if bool((result != tensor).any()):
                 raise InputError(
-                    f"{name}: int64 values beyond {INT32.min} to {INT32.max}, and TensorRT "
-                    f"{self.engine.library.target.version} has no int64"
+                    f"{name}: int64 values beyond {INT32.min} to {INT32.max}, and "
+                    f"{self.engine.library.target.name} has no int64"
                 )
             prepared.said.add(name)
         return result

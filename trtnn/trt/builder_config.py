@@ -12,6 +12,7 @@ from typing import Any
 
 from trtnn.errors import OptionError
 from trtnn.options import MEMBERS, SETTINGS, BuildOptions, Setting
+from trtnn.trt.identity import title_of
 
 _SHARING = "PROFILE_SHARING_0806"
 _WITHOUT_LIBRARIES = "DISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805"
@@ -47,7 +48,7 @@ def check(trt: ModuleType, options: BuildOptions) -> None:
     # STRIP_PLAN came with the refit that can.
     if options.version_compatible and options.refit and not hasattr(trt.BuilderFlag, "STRIP_PLAN"):
         raise OptionError(
-            f"refit={options.refit!r}: TensorRT {trt.__version__} cannot refit what is "
+            f"refit={options.refit!r}: {title_of(trt)} cannot refit what is "
             "version_compatible; TensorRT 10 and 11 can"
         )
     _check_features(trt, dict(options.preview_features or ()))
@@ -78,7 +79,7 @@ def configure(
         held = _put(trt, builder, config, SETTINGS[field], value)
         if held != value:
             raise OptionError(
-                f"{field}: TensorRT {trt.__version__} took {held!r} instead of {value!r}" + lines()
+                f"{field}: {title_of(trt)} took {held!r} instead of {value!r}" + lines()
             )
     sharing = trt.PreviewFeature.__members__.get(_SHARING)
     if sharing is not None and not config.get_preview_feature(sharing):
@@ -124,8 +125,7 @@ def _check_member(
     known = f" (it is in TensorRT {MEMBERS[name]})" if name in MEMBERS else ""
     allowed = members if SETTINGS[field].kind != "refit" else _refits(members)
     raise OptionError(
-        f"{field}: TensorRT {trt.__version__} has no {name}{known}; "
-        f"expected {', '.join(sorted(allowed))}"
+        f"{field}: {title_of(trt)} has no {name}{known}; expected {', '.join(sorted(allowed))}"
     )
 
 
@@ -136,7 +136,7 @@ def _refits(members: Iterable[str]) -> list[str]:
 def _absent(trt: ModuleType, field: str, options: BuildOptions) -> OptionError:
     value = options.describe()[field]
     return OptionError(
-        f"{field}={value!r}: TensorRT {trt.__version__} lacks this option; "
+        f"{field}={value!r}: {title_of(trt)} lacks this option; "
         f"it is in TensorRT {SETTINGS[field].versions}"
     )
 
@@ -157,7 +157,7 @@ def _check_libraries(trt: ModuleType, options: BuildOptions) -> None:
     asked = [name for name in options.tactic_sources or () if name in _LIBRARIES]
     if asked and not cleared:
         raise OptionError(
-            f"tactic_sources: TensorRT {trt.__version__} ignores {', '.join(asked)}",
+            f"tactic_sources: {title_of(trt)} ignores {', '.join(asked)}",
             hint=f'add preview_features={{"{_WITHOUT_LIBRARIES}": False}}',
         )
     if not cleared:

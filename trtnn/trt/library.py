@@ -1,8 +1,9 @@
-"""The one door to ``tensorrt``: imports it, asks it for facts, hides what differs by version."""
+"""The one door to TensorRT: imports one, asks it for facts, hides what differs by version."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import logging
 import os
 import sys
@@ -14,10 +15,14 @@ from typing import Any
 
 from trtnn.errors import AbsentError, BackendError, BuildError, OptionError
 from trtnn.options import BuildOptions
+from trtnn.trt.allocators import output_allocator
 from trtnn.trt.builder_config import check, configure, memory_note
+from trtnn.trt.contexts import create_context, lend_memory, scratch_bytes
+from trtnn.trt.identity import RTX, TENSORRT, TITLES, package_of, title_of
 from trtnn.trt.listening import Log, watching
 from trtnn.trt.memory_formats import check_format, require_format
 from trtnn.trt.progress import display, uninterrupted
+from trtnn.trt.refitting import give_weights
 
 _DTYPES = {
     "float32": "FLOAT",
@@ -32,17 +37,35 @@ _DTYPES = {
 # Observed on a GPU: execute_v2 runs on a blocking stream of its own, so that CUDA itself makes it
 # wait for work on the legacy default stream. Only versions seen to behave so stand here.
 _WAITS_FOR_DEFAULT_STREAM = ("8.6.0",)
+_EXTRAS = {TENSORRT: "cuda", RTX: "rtx"}  # of trtnn, which install each
+# Layers that a package lists and cannot build, which nothing but a build tells.
+_WITHOUT_KERNELS = {
+    TENSORRT: frozenset[str](),
+    # 1.7.1.116: "has no runners that implement it"; NVIDIA/TensorRT-RTX#36.
+    RTX: frozenset({"non_zero", "nms"}),
+}
 
 
 @dataclass(frozen=True)
 class Target:
-    """What one TensorRT can do, asked of the library itself."""
+    """What one TensorRT can do, asked of the library itself.
 
+    Attributes:
+        package: ``"tensorrt"``, or ``"tensorrt_rtx"`` for TensorRT for RTX.
+        name: Title and version, as errors say them.
+        layers: The layers that it can build, as the ``add_`` methods are named.
+        compute_capabilities: The GPUs that it builds for, ``"8.9"``, where it can be told which;
+            else it builds for the GPU at hand.
+    """
+
+    package: str
+    name: str
     version: str
     layers: frozenset[str]
     activations: frozenset[str]
     dtypes: frozenset[str]
     strongly_typed: bool
+    compute_capabilities: tuple[str, ...] = ()
 
     @property
     def index_dtype(self) -> str:
@@ -58,8 +81,8 @@ class Target:
         return name == "int64" or _DTYPES.get(name) in self.dtypes
 
 
-def load() -> ModuleType:
-    """Import TensorRT.
+def load(package: str = TENSORRT) -> ModuleType:
+    """Import TensorRT, or TensorRT for RTX.
 
     Raises:
         AbsentError: It is not installed.
@@ -70,18 +93,39 @@ def load() -> ModuleType:
         if torch is None or not torch.cuda.is_initialized():
             os.environ["CUDA_MODULE_LOADING"] = "LAZY"
     try:
-        module = importlib.import_module("tensorrt")
+        module = _import(package)
     except ImportError as error:
         raise AbsentError(
-            f"TensorRT cannot be imported: {error}", hint='pip install "trtnn[cuda]"'
+            f"{TITLES[package]} cannot be imported: {error}",
+            hint=f'pip install "trtnn[{_EXTRAS[package]}]"',
         ) from error
     check_version(module)
     return module
 
 
+def _import(package: str) -> ModuleType:
+    if package == TENSORRT:
+        return importlib.import_module("tensorrt")
+    try:
+        return importlib.import_module("tensorrt_rtx")
+    except ModuleNotFoundError:  # the bindings can be installed alone
+        return importlib.import_module("tensorrt_rtx_bindings")
+
+
+def is_installed(package: str) -> bool:
+    """Say whether a package's module can be found, without importing it."""
+    return importlib.util.find_spec(package) is not None
+
+
 def check_version(module: ModuleType) -> None:
-    """Refuse versions whose strong typing is incomplete."""
+    """Refuse versions that lack what trtnn needs, such as complete strong typing."""
     major, minor = (int(part) for part in module.__version__.split(".")[:2])
+    if package_of(module) == RTX:
+        if (major, minor) < (1, 7):
+            raise BackendError(
+                f"{title_of(module)} is not supported", hint="install TensorRT for RTX 1.7 or later"
+            )
+        return
     if major == 10 and minor < 12:
         raise BackendError(
             f"TensorRT {module.__version__}: strong typing is incomplete before 10.12",
@@ -96,16 +140,26 @@ def check_version(module: ModuleType) -> None:
 
 def target_of(trt: ModuleType) -> Target:
     """Ask a TensorRT what it has."""
+    package = package_of(trt)
+    listed = (n.removeprefix("add_") for n in dir(trt.INetworkDefinition) if n[:4] == "add_")
     return Target(
+        package=package,
+        name=title_of(trt),
         version=trt.__version__,
-        layers=frozenset(
-            name.removeprefix("add_") for name in dir(trt.INetworkDefinition) if name[:4] == "add_"
-        ),
+        layers=frozenset(listed) - _WITHOUT_KERNELS[package],
         activations=frozenset(trt.ActivationType.__members__),
         dtypes=frozenset(trt.DataType.__members__),
         strongly_typed=not hasattr(trt.ILayer, "precision")
         or "STRONGLY_TYPED" in trt.NetworkDefinitionCreationFlag.__members__,
+        compute_capabilities=_capabilities(trt),
     )
+
+
+def _capabilities(trt: ModuleType) -> tuple[str, ...]:
+    """Return the compute capabilities that a builder can be told: ``"8.9"`` for SM89."""
+    members = getattr(trt, "ComputeCapability", None)
+    numbers = (int(n[2:]) for n in getattr(members, "__members__", ()) if n.startswith("SM"))
+    return tuple(f"{number // 10}.{number % 10}" for number in sorted(numbers))
 
 
 _logs: dict[int, Log] = {}
@@ -115,12 +169,18 @@ class TensorRT:
     """One TensorRT library: its facts, its logger, and calls whose failure is an error.
 
     Args:
-        module: ``tensorrt`` itself; imported if omitted.
+        module: ``tensorrt`` itself; ``package`` is imported if omitted.
         log_level: Messages below this level of ``logging`` are dropped.
     """
 
-    def __init__(self, module: ModuleType | None = None, log_level: int = logging.WARNING) -> None:
-        self.trt = module if module is not None else load()
+    def __init__(
+        self,
+        module: ModuleType | None = None,
+        log_level: int = logging.WARNING,
+        *,
+        package: str = TENSORRT,
+    ) -> None:
+        self.trt = module if module is not None else load(package)
         self.target = target_of(self.trt)
         # TensorRT keeps one logger for the process: the first, so there is one for each module.
         self.log = _logs.setdefault(id(self.trt), Log(self.trt, log_level))
@@ -137,7 +197,7 @@ class TensorRT:
             name = "int32"
         member = _DTYPES.get(name)
         if member is None or member not in self.target.dtypes:
-            raise OptionError(f"TensorRT {self.target.version} has no {name}")
+            raise OptionError(f"{self.target.name} has no {name}")
         return getattr(self.trt.DataType, member)
 
     def dtype_name(self, dtype: Any) -> str:
@@ -154,7 +214,10 @@ class TensorRT:
         if hasattr(flags, "EXPLICIT_BATCH"):
             name = "STRONGLY_TYPED" if hasattr(flags, "STRONGLY_TYPED") else "EXPLICIT_BATCH"
             bits = 1 << int(getattr(flags, name))
-        return self._made(builder.create_network(bits), "create a network")
+        network = self._made(builder.create_network(bits), "create a network")
+        # Else it is "Unnamed Network 0", 1 and so on, in the plan too: equal builds would differ.
+        network.name = "trtnn"
+        return network
 
     def weights(self, array: Any, dtype: str) -> Any:
         """Return weights that refer to ``array`` (NumPy, or a torch tensor for bfloat16)."""
@@ -187,17 +250,59 @@ class TensorRT:
         """Refuse the options that this TensorRT lacks, before anything is built for them."""
         check(self.trt, options)
 
-    def config(self, builder: Any, options: BuildOptions, *, tf32: bool, half: bool) -> Any:
-        """Create the builder's configuration from options and the graph's types."""
+    def require_capabilities(self, capabilities: Sequence[str]) -> None:
+        """Raise OptionError unless a builder can be told to build for these GPUs."""
+        known = self.target.compute_capabilities
+        for capability in capabilities:
+            if capability not in known:
+                raise OptionError(
+                    f"compute_capabilities: {self.target.name} does not build for {capability!r}; "
+                    f"expected some of {', '.join(known) or 'none'}"
+                )
+
+    def config(
+        self,
+        builder: Any,
+        options: BuildOptions,
+        *,
+        tf32: bool,
+        half: bool,
+        capabilities: Sequence[str] = (),
+    ) -> Any:
+        """Create the builder's configuration from options and the graph's types.
+
+        Args:
+            capabilities: The compute capabilities of the GPUs to build for, as ``"8.9"``; none:
+                TensorRT's default.
+        """
         trt = self.trt
         config = self._made(builder.create_builder_config(), "create a builder config")
         configure(trt, builder, config, options, self.log.said)
+        self._build_for(config, capabilities)
         if not tf32:
             config.clear_flag(trt.BuilderFlag.TF32)
         if half and not self.target.strongly_typed:
             config.set_flag(trt.BuilderFlag.FP16)
             config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
         return config
+
+    def _build_for(self, config: Any, capabilities: Sequence[str]) -> None:
+        if not capabilities:
+            return
+        self.require_capabilities(capabilities)
+        members = [
+            getattr(self.trt.ComputeCapability, "SM" + name.replace(".", ""))
+            for name in capabilities
+        ]
+        config.num_compute_capabilities = len(members)
+        for index, member in enumerate(members):
+            config.set_compute_capability(member, index)
+        count = config.num_compute_capabilities
+        if [config.get_compute_capability(i) for i in range(count)] != members:
+            raise OptionError(
+                f"compute_capabilities: {self.target.name} did not take {', '.join(capabilities)}"
+                + self.log.said()
+            )
 
     def require_format(
         self, tensor: Any, form: str, dtype: str, divides: Callable[[int], bool]
@@ -251,7 +356,7 @@ class TensorRT:
                 build is over where it does not (8.6).
             BuildError: TensorRT refused, or the user's monitor stopped the build.
         """
-        title = f"TensorRT {self.target.version}"
+        title = self.target.name
         with (
             display(title, progress) as shown,
             uninterrupted() as kept,
@@ -305,44 +410,22 @@ class TensorRT:
         Raises:
             BuildError: TensorRT lists or takes others.
         """
+        made = {name: self.weights(*weights[name]) for name in weights}
         refitter = self._made(self.trt.Refitter(engine, self.log.handle), "create a refitter")
-        listed = refitter.get_all_weights()
-        if lost := sorted(set(needed) - set(listed)):
-            raise BuildError(
-                f"TensorRT cannot refit {', '.join(map(repr, lost))}" + self.log.said(),
-                search=False,
-            )
-        for name in listed:
-            if name in weights:
-                done = refitter.set_named_weights(name, self.weights(*weights[name]))
-                self.require(done, f"take the weights {name!r}")
-        if missing := refitter.get_missing_weights():
-            names = ", ".join(map(repr, missing))
-            raise BuildError(f"TensorRT misses the weights {names}" + self.log.said(), search=False)
+        give_weights(refitter, made, needed, self.log.said)
         return refitter
 
     def context(self, engine: Any, *, own: bool = True) -> Any:
         """Create an execution context, with or without scratch memory of its own."""
-        if own:
-            context = engine.create_execution_context()
-        elif hasattr(self.trt, "ExecutionContextAllocationStrategy"):
-            strategy = self.trt.ExecutionContextAllocationStrategy.USER_MANAGED
-            context = engine.create_execution_context(strategy)
-        else:
-            context = engine.create_execution_context_without_device_memory()
-        return self._made(context, "create an execution context")
+        return self._made(create_context(self.trt, engine, own=own), "create an execution context")
 
     def scratch_bytes(self, engine: Any) -> int:
         """Return how much scratch memory a context of an engine needs, in bytes."""
-        later = hasattr(self.trt.ICudaEngine, "device_memory_size_v2")
-        return int(engine.device_memory_size_v2 if later else engine.device_memory_size)
+        return scratch_bytes(self.trt, engine)
 
     def lend_memory(self, context: Any, address: int, size: int) -> None:
         """Tell a context without scratch memory of its own where to work."""
-        if hasattr(context, "set_device_memory"):
-            context.set_device_memory(address, size)
-        else:
-            context.device_memory = address
+        lend_memory(context, address, size)
 
     def select_profile(self, context: Any, profile: int, stream: int) -> None:
         """Give a context a profile, and wait until it has it."""
@@ -371,28 +454,7 @@ class TensorRT:
         self, allocate: Callable[[str, int], int], notify: Callable[[str, tuple[int, ...]], None]
     ) -> Any:
         """Return an allocator of outputs whose size TensorRT tells while it runs."""
-        trt = self.trt
-
-        class Allocator(trt.IOutputAllocator):  # type: ignore[misc, name-defined]
-            def __init__(self) -> None:
-                trt.IOutputAllocator.__init__(self)
-
-            def notify_shape(self, tensor_name: str, shape: Any) -> None:
-                notify(tensor_name, tuple(shape))
-
-        def reallocate_output(
-            self: Any, tensor_name: str, memory: int, size: int, alignment: int, stream: int = 0
-        ) -> int:
-            return allocate(tensor_name, size)
-
-        # The later ones, which list neither name, call the second.
-        older = hasattr(trt.IOutputAllocator, "reallocate_output")
-        setattr(
-            Allocator,
-            "reallocate_output" if older else "reallocate_output_async",
-            reallocate_output,
-        )
-        return Allocator()
+        return output_allocator(self.trt, allocate, notify)
 
     def require(self, done: bool, what: str) -> None:  # noqa: FBT001 - TensorRT's own answer
         """Raise BuildError unless a call succeeded."""

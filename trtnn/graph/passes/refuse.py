@@ -27,8 +27,7 @@ def refuse_data(graph: Graph, target: Any) -> None:
     for node in graph.nodes:
         if node.op.name not in TAKES_DATA and depends_on_data(*_sizes(node)):
             raise UnsupportedError(
-                f"{node.op.name} of a size that depends on data: TensorRT {target.version} cannot "
-                "combine them",
+                f"{node.op.name} of a size that depends on data: {target.name} cannot combine them",
                 hint="return the picked entries, and go on in PyTorch or in a second model",
                 where=node.origin.source,
             )
