@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trtnn import functional as functional
     from trtnn import options as options
+    from trtnn.building import build as build
     from trtnn.compiled import CompiledModule as CompiledModule
     from trtnn.compiler import Input as Input
     from trtnn.compiler import compile as compile
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 _HOMES = {
     **dict.fromkeys(("Input", "compile", "trace"), "compiler"),
     "CompiledModule": "compiled",
+    "build": "building",
     "Dim": "sizes.dims",
     "Engine": "engine.engine",
     "Graph": "graph.graph",

@@ -175,8 +175,8 @@ class CompiledModule:
 
     @property
     def backend(self) -> str:
-        """``"tensorrt"`` or ``"reference"``."""
-        return "reference" if self.engine is None else "tensorrt"
+        """``"tensorrt"``, ``"tensorrt_rtx"`` or ``"reference"``."""
+        return "reference" if self.engine is None else self.engine.library.target.package
 
     @property
     def execution(self) -> str:

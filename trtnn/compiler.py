@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,10 +12,11 @@ from typing import Any
 import torch
 
 from trtnn.cache.engines import find_or_build
-from trtnn.cache.folder import Cache, open_cache
 from trtnn.cache.folder import check as check_cache
+from trtnn.cache.folder import open_cache
+from trtnn.cache.kernels import keep_kernels
 from trtnn.compiled import CompiledModule, find_device, require_running
-from trtnn.engine.builder import build
+from trtnn.engine.builder import build as build_engine
 from trtnn.engine.engine import Engine
 from trtnn.errors import AbsentError, OptionError
 from trtnn.graph import passes
@@ -23,16 +24,17 @@ from trtnn.graph.graph import Graph
 from trtnn.graph.notes import noted
 from trtnn.lazy import LazyModule
 from trtnn.ops.masks import depends_on_data
-from trtnn.options import BuildOptions
+from trtnn.options import BuildOptions, RuntimeOptions
 from trtnn.run.allocating import AllocatingRunner
 from trtnn.run.proof import prove
 from trtnn.run.reference import Reference
 from trtnn.run.runner import Runner
-from trtnn.saved.description import describe
+from trtnn.saved.description import describe, gpu_of
 from trtnn.tracing.assumptions import verify
 from trtnn.tracing.signature import Input, Signature, _parameters, declare
 from trtnn.tracing.tracer import trace as trace_graph
-from trtnn.trt.library import TensorRT
+from trtnn.trt.identity import RTX, TENSORRT, TITLES
+from trtnn.trt.library import TensorRT, is_installed
 
 __all__ = ["CompiledModule", "Input", "compile", "trace"]
 
@@ -77,6 +79,7 @@ def compile(
     execution: str = "sync",
     max_contexts: int = 4,
     memory: str = "own",
+    runtime: RuntimeOptions | None = None,
 ) -> CompiledModule:
     """Compile a module for the shapes and dtypes of ``inputs``.
 
@@ -86,8 +89,9 @@ def compile(
             is an ``Input``, an example tensor (its shape is static), a plain value (a constant of
             the compilation), or a tuple, list or dict of these. ``None``: the first call decides.
         precision: ``"tf32"``, or ``"fp32"`` to turn TF32 off for what is float32 in the graph.
-        backend: ``"tensorrt"``, ``"reference"`` (PyTorch runs the graph), or ``"auto"``, which
-            takes the reference, with a warning, where TensorRT or a GPU is absent.
+        backend: ``"tensorrt"``, ``"tensorrt_rtx"`` (TensorRT for RTX, built and not yet run by
+            us), ``"reference"`` (PyTorch runs the graph), or ``"auto"``: TensorRT, or the
+            reference, with a warning, where TensorRT or a GPU is absent.
         dynamic: Without ``inputs``, make a size that changes from one call to the next dynamic:
             the second engine takes the range seen so far, widened to powers of two.
         device: Where inputs will be; the module's own, or the current GPU, if omitted.
@@ -111,11 +115,13 @@ def compile(
         memory: ``"own"``: contexts that may run at once have scratch memory of their own;
             ``"shared"``: all models of this device that say so share one block, and run one after
             another.
+        runtime: What contexts of TensorRT for RTX are told. It needs no engine cache, since a
+            build takes about a second; what takes long is kept as ``runtime_cache`` says.
 
     Raises:
         KeyboardInterrupt: Ctrl-C during a build.
         OptionError: A value that is none of these.
-        BackendError: ``backend="tensorrt"`` without TensorRT or a GPU.
+        BackendError: ``backend="tensorrt"`` or ``"tensorrt_rtx"`` without it, or a GPU for it.
         TraceError: Code in ``forward`` that has no meaning in a graph.
         UnsupportedError: Something that trtnn or this TensorRT cannot express.
         BuildError: TensorRT refused the network; carries its log lines.
@@ -124,29 +130,46 @@ def compile(
     >>> model(torch.zeros(3, 4)).shape
     torch.Size([3, 2])
     """
-    _choose("precision", precision, ("tf32", "fp32"))
-    _choose("backend", backend, ("auto", "tensorrt", "reference"))
-    _choose("checks", checks, ("always", "first"))
-    _choose("progress", progress, (None, True, False))
+    choose("backend", backend, ("auto", TENSORRT, RTX, "reference"))
     require_running(execution, max_contexts, memory)
+    settings = settings_of(
+        options, runtime, precision, checks, cache, progress, execution, max_contexts, memory
+    )
+    library = library_for(backend, settings)
+    place = place_for(module, device, library)
+    if dynamic and inputs is not None:
+        raise OptionError("dynamic: expected False where inputs are declared", hint="use Dims")
+    stages = partial(run_stages, module, settings, library, place)
+    if inputs is None:
+        return LazyModule(_parameters(module), stages, dynamic=dynamic)
+    return stages(declare(module, inputs))
+
+
+def settings_of(
+    options: BuildOptions | None,
+    runtime: RuntimeOptions | None,
+    precision: str,
+    checks: str,
+    cache: Any,
+    progress: bool | None,  # noqa: FBT001
+    execution: str,
+    max_contexts: int = 4,
+    memory: str = "own",
+) -> Settings:
+    """Return what ``compile`` and ``build`` are told alike, checked."""
+    choose("precision", precision, ("tf32", "fp32"))
+    choose("checks", checks, ("always", "first"))
+    choose("progress", progress, (None, True, False))
     check_cache(cache)
     options = options if options is not None else BuildOptions()
     if not isinstance(options, BuildOptions):
         raise OptionError(f"options: expected a trtnn.options.BuildOptions, got {options!r}")
-    library = _library(backend, options)
-    if library is not None:
-        library.check_options(options)
-    place = _device(module, device, library)
-    if dynamic and inputs is not None:
-        raise OptionError("dynamic: expected False where inputs are declared", hint="use Dims")
-    store = open_cache(cache) if library is not None else None
-    settings = Settings(
-        precision, checks, options, store, progress, execution, max_contexts, memory
+    runtime = runtime if runtime is not None else RuntimeOptions()
+    if not isinstance(runtime, RuntimeOptions):
+        raise OptionError(f"runtime: expected a trtnn.options.RuntimeOptions, got {runtime!r}")
+    return Settings(
+        precision, checks, options, runtime, cache, progress, execution, max_contexts, memory
     )
-    stages = partial(_stages, module, settings, library, place)
-    if inputs is None:
-        return LazyModule(_parameters(module), stages, dynamic=dynamic)
-    return stages(declare(module, inputs))
 
 
 @dataclass(frozen=True)
@@ -156,14 +179,24 @@ class Settings:
     precision: str
     checks: str
     options: BuildOptions
-    cache: Cache | None
+    runtime: RuntimeOptions
+    cache: Any
     progress: bool | None
     execution: str
     max_contexts: int
     memory: str
 
+    @property
+    def tf32(self) -> bool:
+        return self.precision == "tf32"
 
-def _stages(
+    def described(self) -> dict[str, Any]:
+        """Return what a saved file tells of them."""
+        names = ("precision", "execution", "checks", "options")
+        return {name: getattr(self, name) for name in names}
+
+
+def run_stages(
     module: Callable[..., Any],
     settings: Settings,
     library: TensorRT | None,
@@ -171,8 +204,7 @@ def _stages(
     signature: Signature,
 ) -> CompiledModule:
     """Run the stages in order: this is what compiling is."""
-    graph = noted(_trace(module, signature, device))
-    graph = verify(graph, signature, lambda other: _trace(module, other, device))
+    graph = graph_of(module, signature, device)
     parameters = _parameters(module)
     if library is None:
         return CompiledModule(graph, signature, parameters, Reference(graph, device), None)
@@ -195,14 +227,26 @@ def _stages(
         graph,
         signature,
         parameters,
-        engine,
+        library,
         device=device,
-        precision=settings.precision,
-        execution=settings.execution,
-        checks=settings.checks,
-        options=settings.options,
+        timing_digest=engine.timing_digest,
+        capabilities=_own_capability(library, gpu_of(device)),
+        **settings.described(),
     )
     return CompiledModule(graph, signature, parameters, runner, engine, facts)
+
+
+def graph_of(module: Callable[..., Any], signature: Signature, device: torch.device) -> Graph:
+    """Trace a module, and see that the comparisons that the trace assumed change nothing."""
+    graph = noted(_trace(module, signature, device))
+    return verify(graph, signature, lambda other: _trace(module, other, device))
+
+
+def _own_capability(library: TensorRT, gpu: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Return what an engine that runs at once is built for, where a builder can be told it."""
+    if gpu is None or not library.target.compute_capabilities:
+        return ()
+    return (".".join(map(str, gpu["compute_capability"])),)
 
 
 def _engine(
@@ -214,17 +258,21 @@ def _engine(
 ) -> Engine:
     """Find the engine of a lowered graph in the cache, or build it."""
     name = getattr(module, "__qualname__", type(module).__qualname__)
-    options, tf32 = settings.options, settings.precision == "tf32"
+    options, tf32, gpu = settings.options, settings.tf32, gpu_of(device)
+    keep_kernels(library, gpu, settings.cache)
+    # A build for RTX takes about a second: there is nothing to keep.
+    store = open_cache(settings.cache) if library.times_kernels else None
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
     def make(**how: Any) -> Engine:
-        engine = build(
+        engine = build_engine(
             graph,
             library,
             options,
             tf32=tf32,
             free_bytes=free,
             progress=settings.progress,
+            capabilities=_own_capability(library, gpu),
             **how,
         )
         if options.refit is not None and not library.trusted_refits:
@@ -234,41 +282,53 @@ def _engine(
         return engine
 
     return find_or_build(
-        settings.cache, graph, library, options, make, tf32=tf32, device=device, module=name
+        store, graph, library, options, make, tf32=tf32, device=device, module=name
     )
 
 
-def _choose(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
+def choose(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
     if value not in allowed:
         raise OptionError(f"{name}: expected one of {', '.join(map(str, allowed))}, got {value!r}")
 
 
-def _library(backend: str, options: BuildOptions) -> TensorRT | None:
-    """Return TensorRT, or None for the reference."""
+def library_for(backend: str, settings: Settings) -> TensorRT | None:
+    """Return the TensorRT to build with, or None for the reference."""
     if backend == "reference":
         return None
+    package = RTX if backend == RTX else TENSORRT
     try:
-        library = TensorRT(log_level=options.log_level)
+        library = TensorRT(
+            log_level=settings.options.log_level, package=package, runtime=settings.runtime
+        )
         if not torch.cuda.is_available():
             raise AbsentError("PyTorch sees no CUDA device")
     except AbsentError as error:
-        if backend == "tensorrt":
+        if backend != "auto":
             raise
+        other = ""
+        if not is_installed(TENSORRT) and is_installed(RTX):
+            other = f'; {TITLES[RTX]} is installed: backend="tensorrt_rtx" asks for it'
         warnings.warn(
-            f'the reference backend is used: {error.message}; backend="reference" says so silently',
+            f"the reference backend is used: {error.message}{other}; "
+            'backend="reference" says so silently',
             UserWarning,
             stacklevel=3,
         )
         return None
+    library.check_options(settings.options)
     return library
 
 
-def _device(module: Any, device: Any, library: TensorRT | None) -> torch.device:
+def place_for(module: Any, device: Any, library: TensorRT | None) -> torch.device:
     if device is None:
         tensors = list(module.parameters()) if isinstance(module, torch.nn.Module) else []
         own = tensors[0].device if tensors else torch.device("cpu")
         device = "cuda" if library is not None and own.type != "cuda" else own
-    return find_device("device", device)
+    place = find_device("device", device)
+    gpu = gpu_of(place)
+    if library is not None and gpu is not None:
+        library.require_gpu(gpu["name"], gpu["compute_capability"])
+    return place
 
 
 def optimize(graph: Graph, library: TensorRT) -> Graph:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows, where a model can be loaded and nothing locked
+    fcntl = None
 
 PARTIAL = ".trtnn-*.partial"
 """What a process that is killed while it writes leaves behind; nobody reads it."""
@@ -35,6 +40,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    if not hasattr(os, "O_DIRECTORY"):
+        return  # a folder cannot be opened on Windows
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -58,12 +65,12 @@ def locked(
     while True:
         with open(path, "ab") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(lock, at_once=True)
             except BlockingIOError:
                 if waits is not None:
                     waits()
                 waits = None
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                _lock(lock, at_once=False)
             # Who had the lock may have removed the file: this is then no longer the lock.
             if not _is_at(lock, path):
                 continue
@@ -78,9 +85,15 @@ def locked(
 def remove_unlocked(path: Path) -> None:
     """Remove a lock's file, left behind by a process that was killed, unless somebody has it."""
     with contextlib.suppress(OSError), open(path, "rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(lock, at_once=True)
         if _is_at(lock, path):
             path.unlink()
+
+
+def _lock(file: IO[bytes], *, at_once: bool) -> None:
+    if fcntl is None:
+        raise OSError("this platform has no locks of files")
+    fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if at_once else 0))
 
 
 def _is_at(file: IO[bytes], path: Path) -> bool:

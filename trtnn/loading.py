@@ -9,15 +9,23 @@ from typing import Any
 
 import torch
 
+from trtnn.cache.kernels import keep_kernels
 from trtnn.compiled import CompiledModule, find_device, require_running
 from trtnn.engine.engine import Engine
 from trtnn.errors import AbsentError, OptionError
 from trtnn.ops.masks import depends_on_data
+from trtnn.options import RuntimeOptions
 from trtnn.run.allocating import AllocatingRunner
 from trtnn.run.runner import Runner
 from trtnn.saved.description import gpu_of, restore
 from trtnn.saved.file import read
-from trtnn.saved.fit import require_fit, require_host_code_allowed, require_tensors
+from trtnn.saved.fit import (
+    package_of,
+    require_fit,
+    require_host_code_allowed,
+    require_tensors,
+    require_valid,
+)
 from trtnn.trt.library import TensorRT
 
 
@@ -30,6 +38,7 @@ def load(
     max_contexts: int = 4,
     memory: str = "own",
     log_level: int = logging.WARNING,
+    runtime: RuntimeOptions | None = None,
 ) -> CompiledModule:
     """Load what ``CompiledModule.save`` wrote: no module, no trace and no build is needed.
 
@@ -45,9 +54,11 @@ def load(
         max_contexts: How many calls may run at once; further ones wait.
         memory: ``"own"`` or ``"shared"``, as for ``trtnn.compile``.
         log_level: Messages of TensorRT below this level of ``logging`` are dropped.
+        runtime: What contexts of TensorRT for RTX are told.
 
     Raises:
-        OptionError: ``execution``, ``max_contexts``, ``memory`` or ``log_level`` is none.
+        OptionError: ``execution``, ``max_contexts``, ``memory``, ``log_level`` or ``runtime`` is
+            none that this TensorRT has.
         LoadError: The file is damaged or no saved model; or was made for another GPU, TensorRT or
             platform; or holds code for the host, which was not allowed.
         AbsentError: TensorRT is not installed, or there is no GPU.
@@ -63,10 +74,13 @@ def load(
         raise OptionError(f"log_level: expected a level of logging, an int, got {log_level!r}")
     saved = read(path)
     manifest = saved.manifest
-    library = TensorRT(log_level=log_level)
+    library = TensorRT(log_level=log_level, package=package_of(manifest), runtime=runtime)
     place = _device(device)
-    require_fit(manifest, str(path), version=library.target.version, gpu=gpu_of(place))
+    gpu = gpu_of(place)
+    require_fit(manifest, str(path), version=library.target.version, gpu=gpu)
     require_host_code_allowed(manifest, str(path), allowed=allow_host_code)
+    require_valid(library, str(path), saved.plan)
+    keep_kernels(library, gpu)
     model = restore(manifest)
     if execution is not None:
         manifest["execution"] = execution

@@ -418,6 +418,59 @@ class BuildOptions:
                     raise OptionError(f"{name}: there is no timing cache with {reason}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class RuntimeOptions:
+    """What execution contexts of TensorRT for RTX are told; TensorRT itself has none of these.
+
+    TensorRT for RTX compiles an engine's kernels on the GPU that runs it: when a context is made,
+    and where sizes vary, when shapes are new. ``None`` is its own default, except that the kernels
+    are kept. Built and tested against a double; run on no GPU so far.
+
+    Args:
+        kernel_specialization: What a call with new shapes does, of an engine whose sizes vary.
+            ``"lazy"``, the default: it runs fallback kernels, and others are compiled meanwhile,
+            so that calls of one shape become faster. ``"eager"``: it waits for them, and calls of
+            one shape take the same time. ``"none"``: fallback kernels for ever.
+        cuda_graph_strategy: ``"disabled"``, the default, or ``"whole_graph_capture"``: TensorRT
+            for RTX captures a CUDA graph for each shape and replays it by itself.
+        runtime_cache: The file that compiled kernels are read from and written to. None: one in
+            the engine cache's folder for this version, GPU model and platform. ``False``: none.
+
+    Raises:
+        OptionError: A value that is none of these.
+
+    >>> RuntimeOptions(kernel_specialization="eager").describe()
+    {'kernel_specialization': 'eager'}
+    """
+
+    kernel_specialization: str | None = None
+    cuda_graph_strategy: str | None = None
+    runtime_cache: str | os.PathLike[str] | bool | None = None
+
+    def __post_init__(self) -> None:
+        for name, words in STRATEGIES.items():
+            value = getattr(self, name)
+            if value is not None and value not in words:
+                expected = " or ".join(map(repr, words))
+                raise OptionError(f"{name}: expected {expected}, got {value!r}")
+        path = self.runtime_cache
+        named = isinstance(path, (str, os.PathLike)) and path != ""
+        if not (named or path is None or path is False):
+            raise OptionError(f"runtime_cache: expected a path, False or None, got {path!r}")
+
+    def describe(self) -> dict[str, object]:
+        """Return the fields that are not at their default, as JSON can hold them."""
+        given = ((f.name, getattr(self, f.name)) for f in fields(self))
+        texts = ((n, os.fspath(v) if isinstance(v, os.PathLike) else v) for n, v in given)
+        return {name: value for name, value in texts if value is not None}
+
+
+STRATEGIES = {
+    "kernel_specialization": ("lazy", "eager", "none"),
+    "cuda_graph_strategy": ("disabled", "whole_graph_capture"),
+}
+
+
 def _described(name: str, value: Any) -> object:
     if isinstance(value, bytes):
         return f"sha256:{hashlib.sha256(value).hexdigest()}"

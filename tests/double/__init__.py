@@ -1,6 +1,6 @@
-"""A strict double of TensorRT 8.6, 10 and 11 for machines without a GPU.
+"""A strict double of TensorRT 8.6, 10, 11 and for RTX, for machines without a GPU.
 
-``load("8.6" | "10" | "11")`` returns what stands in for ``import tensorrt``. It proves form
+``load("8.6" | "10" | "11" | "rtx")`` returns what stands in for ``import tensorrt``. It proves form
 (names, signatures, types, shapes, lifetimes, profiles), never numerics or speed.
 """
 
@@ -25,9 +25,10 @@ from tests.double.inference import concrete, facts, layers_before, verify
 from tests.double.network import Network
 from tests.double.phases import meanwhile
 from tests.double.refit import Refitter
+from tests.double.rtx import RuntimeCache, RuntimeConfig
 from tests.double.runtime import Engine, Runtime, SerializationConfig, on_execute
 from tests.double.sizes import Symbol, Unknown, evaluate
-from tests.double.surface import VERSIONS, Surface
+from tests.double.surface import RELEASES, Surface
 from tests.double.tensors import Attention, Layer, Tensor
 from tests.double.weights import NUMPY, Weights, own
 
@@ -57,6 +58,8 @@ BEHAVIOURS: Mapping[str, type] = {
     "ILayer": Layer,
     "INetworkDefinition": Network,
     "IOptimizationProfile": Profile,
+    "IRuntimeCache": RuntimeCache,
+    "IRuntimeConfig": RuntimeConfig,
     "ISerializationConfig": SerializationConfig,
     "ITensor": Tensor,
     "ITimingCache": TimingCache,
@@ -69,7 +72,7 @@ BEHAVIOURS: Mapping[str, type] = {
 
 
 def load(version: str) -> Any:
-    """Return a fresh stand-in for ``import tensorrt`` of version "8.6", "10" or "11"."""
+    """Return a fresh stand-in for ``import tensorrt`` of version "8.6", "10", "11", or "rtx"."""
     surface = Surface(version, BEHAVIOURS)
     module: Any = ModuleType(f"tensorrt double {version}")
     for name, entry in surface.entries.items():
@@ -79,7 +82,7 @@ def load(version: str) -> Any:
             setattr(module, name, getattr(surface.DataType, entry["value"].split(".")[1]))
         elif isinstance(entry, dict) and "function" in entry:
             setattr(module, name, unavailable(name))
-    module.__version__ = VERSIONS[version]
+    module.__version__ = RELEASES[version]
     module._surface = surface
     module.volume = lambda shape: volume(tuple(shape))
     module.nptype = number_type

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tests.double import contract
+from tests.double import contract, rtx
 from tests.double.facts import RuleError, Violation
 from tests.double.formats import check_formats
 from tests.double.inference import concrete, facts, infer, size_name, verify
@@ -70,6 +70,7 @@ class Config(Plain):
         on = {*surface.PreviewFeature.__members__} & DEFAULT_FEATURES[surface.major]
         self._features = {getattr(surface.PreviewFeature, name): True for name in on}
         self._cache: Any = None
+        self._targets: list[Any] = []
         self._value_flags = 1 << int(surface.BuilderFlag.TF32)
         self._value_builder_optimization_level = 3
         self._value_max_aux_streams = -1
@@ -133,6 +134,24 @@ class Config(Plain):
     @property
     def num_optimization_profiles(self) -> int:
         return len(self._profiles)
+
+    @property
+    def num_compute_capabilities(self) -> int:
+        return len(self._targets)
+
+    @num_compute_capabilities.setter
+    def num_compute_capabilities(self, count: int) -> None:
+        self._targets = [None] * count
+
+    def set_compute_capability(self, capability: Any, index: int) -> bool:
+        if index >= len(self._targets):
+            self._builder._log("ERROR", "the index of a compute capability is out of range")
+            return False
+        self._targets[index] = capability
+        return True
+
+    def get_compute_capability(self, index: int) -> Any:
+        return self._targets[index]
 
     def set_memory_pool_limit(self, pool: Any, size: int) -> None:
         self._pools[pool] = size
@@ -262,6 +281,8 @@ class Builder(Plain):
             (contract.weak if self._surface.major == 8 else contract.strong)(network, config)
             check_weights(self._surface, network)
             check_profiles(network, config)
+            if self._surface.rtx:
+                rtx.check(network, config)
             return make_plan(network, config)
         except RuleError as error:
             self._log("ERROR", str(error))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy
 
+from tests.double import rtx
 from tests.double.facts import Violation, static, volume
 from tests.double.runtime import (
     Binding,
@@ -225,6 +226,10 @@ class Context(Plain):
                     poison(pointer, shape, binding.dtype)
         else:
             self._deliver(callback(self, tensors) or {}, tensors, allocators)
+        rtx.compiled(self)
+        return True
+
+    def is_stream_capturable(self, stream: int) -> bool:
         return True
 
     def _values(self, addresses: dict[str, int]) -> dict[str, int]:

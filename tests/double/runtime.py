@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tests.double import rtx
 from tests.double.facts import Check, Violation, static, volume
 from tests.double.formats import format_of
 from tests.double.inference import facts, size_name, verify
@@ -59,6 +60,8 @@ class Plan:
     refit: str
     weights: dict[str, Named]
     host_code: bool
+    release: str
+    targets: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     callback: Callback | None = None
 
@@ -100,6 +103,8 @@ def make_plan(network: Any, config: Any) -> Plan:
         refit=refit_flag(config),
         weights=stripped(weights) if strips else weights,
         host_code=config._has("VERSION_COMPATIBLE"),
+        release=surface.release,
+        targets=rtx.targets(config) if surface.rtx else (),
     )
 
 
@@ -139,13 +144,32 @@ class Runtime(Plain):
 
     def deserialize_cuda_engine(self, content: Any) -> Any:
         plan = plans.get(bytes(content))
-        if plan is None or plan.version != self._surface.major:
+        if plan is None or plan.release != self._surface.release:
             self._log("ERROR", "Serialization assertion failed: corrupt plan or other version")
             return None
         if plan.host_code and not self.engine_host_code_allowed:
             self._log("ERROR", "the plan holds host code, which engine_host_code_allowed forbids")
             return None
+        if self._surface.rtx and not self._runs_here(plan):
+            self._log("ERROR", "The engine cannot run on this GPU")
+            return None
         return self._surface.new("ICudaEngine", plan, self)
+
+    def _runs_here(self, plan: Plan) -> bool:
+        return rtx.PLAYED.driver and rtx.PLAYED.capability in plan.targets
+
+    def get_engine_validity(self, content: Any) -> tuple[Any, int]:
+        plan, validity = plans.get(bytes(content)), self._surface.EngineValidity
+        reasons = self._surface.EngineInvalidityDiagnostics
+        if not rtx.PLAYED.driver:
+            return validity.INVALID, 0  # seen without a driver, of a good plan
+        if plan is None:
+            return validity.INVALID, int(reasons.MALFORMED_ENGINE)
+        if plan.release != self._surface.release:
+            return validity.INVALID, int(reasons.VERSION_MISMATCH)
+        if not self._runs_here(plan):
+            return validity.INVALID, int(reasons.UNSUPPORTED_CC)
+        return validity.VALID, 0
 
 
 class Engine(Plain):
@@ -255,7 +279,14 @@ class Engine(Plain):
             self._owner._log("WARNING", "every profile has been chosen by another context")
         context = self._surface.new("IExecutionContext", self)
         context._borrows = any("USER_MANAGED" in str(one) for one in strategy)
+        for config in strategy:
+            if hasattr(config, "_strategy"):
+                context._config = config
+                context._borrows = "USER_MANAGED" in str(config._strategy)
         return context
+
+    def create_runtime_config(self) -> Any:
+        return self._surface.new("IRuntimeConfig")
 
     def create_execution_context_without_device_memory(self) -> Any:
         context = self.create_execution_context()

@@ -12,7 +12,10 @@ from tests.double.signature import Overload, choose, converter, parse
 
 DATA = Path(__file__).parent / "data"
 FILES = {"8.6": "8.6.0.json", "10": "10.16.1.11.json", "11": "11.4.0.106.json"}
+FILES |= {"rtx": "rtx-1.7.1.116.json"}
 VERSIONS = {"8.6": "8.6.0", "10": "10.16.1", "11": "11.4.0"}
+RELEASES = VERSIONS | {"rtx": "1.7.1.116"}
+MAJORS = {"8.6": 8, "10": 10, "11": 11, "rtx": 11}  # RTX is of the API generation of 11
 SAME = {"ResizeMode": "InterpolationMode", "SliceMode": "SampleMode"}
 SEVERITIES = {"INTERNAL_ERROR": 0, "ERROR": 1, "WARNING": 2, "INFO": 3, "VERBOSE": 4}
 
@@ -92,7 +95,9 @@ class Surface:
     def __init__(self, version: str, behaviours: Mapping[str, type]) -> None:
         text = (DATA / FILES[version]).read_text()
         self.entries: dict[str, Any] = json.loads(text)
-        self.major = int(version.split(".")[0])
+        self.major = MAJORS[version]
+        self.rtx = version == "rtx"
+        self.release = RELEASES[version]
         self.types: dict[str, Any] = {}
         self.behaviours = behaviours
         self.callback: Any = None

@@ -58,7 +58,7 @@ class Hosted:
             traced,
             self.signature,
             _parameters(function),
-            engine,
+            library,
             device=torch.device("cpu"),
             precision="tf32",
             execution="sync",

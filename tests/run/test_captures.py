@@ -82,9 +82,10 @@ def rules(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rules]:
     cuda_graphs._pool.cache_clear()
 
 
-def capture(enqueue: Any = lambda stream: True) -> Any:
+def capture(enqueue: Any = lambda stream: True, *, capturable: bool = True) -> Any:
     streams: Any = SimpleNamespace(device=CPU, index=0)
-    return cuda_graphs.record(SimpleNamespace(enqueue=enqueue), streams, [])
+    context = SimpleNamespace(enqueue=enqueue, capturable=lambda stream: capturable)
+    return cuda_graphs.record(context, streams, [])
 
 
 def test_captures_share_a_pool_that_lives_on(rules: Rules) -> None:
@@ -130,3 +131,9 @@ def test_a_capture_that_breaks_breaks_no_other(rules: Rules, kind: str) -> None:
     rules.broken = False
     capture()
     assert len(rules.users) == 2 and not rules.recording
+
+
+def test_an_engine_that_says_that_it_cannot_be_captured_is_not(rules: Rules) -> None:
+    with pytest.raises(StreamError, match="the engine says that it cannot be captured"):
+        capture(capturable=False)
+    assert not rules.users and not rules.recording

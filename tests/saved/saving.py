@@ -21,16 +21,18 @@ CPU = torch.device("cpu")
 
 def manifest_of(model: CompiledModule, options: BuildOptions | None = None) -> dict[str, Any]:
     """Return the manifest of a model on the double."""
+    assert model.engine is not None
     return describe(
         model.graph,
         model._signature,
         model._parameters,
-        model.engine,
+        model.engine.library,
         device=CPU,
         precision="tf32",
         execution="sync",
         checks="always",
         options=options or BuildOptions(),
+        timing_digest=model.engine.timing_digest,
     )
 
 

@@ -228,7 +228,7 @@ def test_a_saved_model_knows_it() -> None:
         model.graph,
         model._signature,
         model._parameters,
-        model.engine,
+        model.engine.library,
         device=torch.device("cpu"),
         precision="tf32",
         execution="sync",

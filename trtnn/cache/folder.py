@@ -23,6 +23,7 @@ from typing import IO, Any, TypeVar
 
 from trtnn.errors import BuildError, LoadError, OptionError
 from trtnn.files import PARTIAL, locked, remove_unlocked, replacing
+from trtnn.trt.kernels import KERNELS
 from trtnn.trt.timing import TIMINGS
 
 FOLDER, LIMIT = "TRTNN_CACHE_DIR", "TRTNN_CACHE_BYTES"
@@ -32,7 +33,11 @@ DEFAULT_LIMIT = 10 * 2**30  # bytes
 ABANDONED = 3600  # seconds after which nobody writes to a partial file any more
 # Suffixes that nobody else gives: a folder may hold files of others, which are not to be touched.
 SUFFIX, LOCK = ".trtnn-engine", ".trtnn-lock"
-_TIMINGS = re.compile(rf"{TIMINGS}\d+(?:\.\d+)+-.+-\d+\.cache")
+# The files of what is measured and compiled for one GPU model and TensorRT.
+_SHARED = (
+    re.compile(rf"{TIMINGS}\d+(?:\.\d+)+-.+-\d+\.cache"),
+    re.compile(rf"{KERNELS}\d+(?:\.\d+)+-.+\.cache"),
+)
 _HEAD = re.compile(rb"trtnn engine, format 1, sha256 ([0-9a-f]{64})\n")
 _log = logging.getLogger("trtnn.cache.folder")
 T = TypeVar("T")
@@ -168,15 +173,16 @@ class Cache:
         """Remove plans; return how many, and their bytes. Nobody who reads one is disturbed.
 
         Args:
-            older_than: Only those that nobody used for so many seconds. None: all, and the timings.
+            older_than: Only those that nobody used for so many seconds. None: all, with timings
+                and compiled kernels.
         """
         before = time.time() - (older_than or 0.0)
         gone = [e for e in self.entries() if older_than is None or e.used <= before]
         for entry in gone:
             entry.path.unlink(missing_ok=True)
         if older_than is None:
-            for path in self.folder.glob(f"{TIMINGS}*.cache"):
-                if _TIMINGS.fullmatch(path.name):
+            for path in self.folder.glob("*.cache"):
+                if any(pattern.fullmatch(path.name) for pattern in _SHARED):
                     path.unlink(missing_ok=True)
         self._tidy()
         return len(gone), sum(entry.size for entry in gone)

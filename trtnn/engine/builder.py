@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from trtnn.engine.engine import Engine
-from trtnn.engine.refit import check_refit, make_refittable
+from trtnn.engine.refit import Named, check_refit, make_refittable
 from trtnn.errors import BuildError, UnsupportedError
 from trtnn.graph.graph import Graph, Value
 from trtnn.lower.network import Net, lower
@@ -37,7 +38,24 @@ def profile_shapes(graph: Graph, profile: int = 0) -> dict[str, Sequence[Any]]:
     }
 
 
-def build(
+@dataclass(frozen=True, eq=False)
+class Built:
+    """What a build leaves: the plan, and what the next build and a refit need.
+
+    Attributes:
+        plan: In TensorRT's memory.
+        named: The recipes of the weights, and the weights of a stripped plan.
+        timing_cache: What the build measured; None without a timing cache.
+        timing_digest: The SHA-256 of the timing cache that it started from.
+    """
+
+    plan: Any
+    named: Named
+    timing_cache: bytes | None
+    timing_digest: str | None
+
+
+def build_plan(
     graph: Graph,
     library: TensorRT,
     options: BuildOptions,
@@ -46,14 +64,16 @@ def build(
     free_bytes: int | None = None,
     progress: bool | None = None,
     timings_file: Path | None = None,
-) -> Engine:
-    """Lower ``graph`` and build its engine.
+    capabilities: Sequence[str] = (),
+) -> Built:
+    """Lower ``graph`` and build its plan, which nobody has read yet.
 
     Args:
         free_bytes: How much of the GPU's memory is free, for the error of a build without room.
         progress: Whether to show the build's phases on stderr; None: where it is a terminal.
         timings_file: The timing cache for where the options name none; one that TensorRT refuses
             is made anew.
+        capabilities: The GPUs to build for, by compute capability; none: TensorRT's default.
 
     Raises:
         OptionError: An option that this TensorRT lacks.
@@ -63,12 +83,12 @@ def build(
     _refuse_hidden_sizes(graph)
     check_refit(graph, library, options)
     library.log.take()
-    timings = load(options, timings_file)
+    timings = load(options, timings_file) if library.times_kernels else None
     builder = library.builder()
     network = library.network(builder)
     net = lower(graph, library, network)
     weights = net.name_weights(options.refit) if options.refit is not None else {}
-    config = library.config(builder, options, tf32=tf32, half=net.half)
+    config = library.config(builder, options, tf32=tf32, half=net.half, capabilities=capabilities)
     if timings is not None:
         timings = timings.start(partial(begin, config, library.log))
     for index in range(count_profiles(graph.dims)):
@@ -84,16 +104,26 @@ def build(
         keep(timings, measured, config, library.log)
     recipes = Recipes.of(weights, net.program.finish(), library.target)
     named = recipes, weights if options.strip_plan else {}
-    del net, network, config, builder  # with the weights they hold, before the engine takes its own
-    gc.collect(0)
-    engine = Engine(plan, library, host_code=bool(options.version_compatible))
-    make_refittable(engine, graph, options, named)
+    if timings is None or measured is None:
+        return Built(plan, named, None, None)
+    return Built(plan, named, measured, timings.digest)
+
+
+def build(graph: Graph, library: TensorRT, options: BuildOptions, **how: Any) -> Engine:
+    """Lower ``graph``, build its plan, and open it.
+
+    Args:
+        how: As for ``build_plan``, which also says what is raised.
+    """
+    built = build_plan(graph, library, options, **how)
+    gc.collect(0)  # what the network held, before the engine takes its own
+    engine = Engine(built.plan, library, host_code=bool(options.version_compatible))
+    make_refittable(engine, graph, options, built.named)
     for value in graph.inputs:
         if form := graph.formats.get(value.name):
             dtype = str(value.spec.dtype).removeprefix("torch.")
             library.check_format(engine.handle, value.name, form, dtype)
-    if timings is not None and measured is not None:
-        engine.timing_cache, engine.timing_digest = measured, timings.digest
+    engine.timing_cache, engine.timing_digest = built.timing_cache, built.timing_digest
     return engine
 
 

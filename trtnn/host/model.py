@@ -12,12 +12,20 @@ from typing import Any, NoReturn
 
 import numpy
 
+from trtnn.cache.kernels import keep_kernels
 from trtnn.errors import BackendError, CudaError, InputError, OptionError, UnsupportedError
 from trtnn.host.arrays import Array, Bound, read_interface, require_int32
 from trtnn.host.cuda_runtime import Cuda
 from trtnn.host.session import Session
+from trtnn.options import RuntimeOptions
 from trtnn.saved.file import read
-from trtnn.saved.fit import require_fit, require_host_code_allowed, require_tensors
+from trtnn.saved.fit import (
+    package_of,
+    require_fit,
+    require_host_code_allowed,
+    require_tensors,
+    require_valid,
+)
 from trtnn.trt.library import TensorRT
 
 EXECUTIONS = ("sync", "async")
@@ -43,6 +51,7 @@ class HostModel:
             stream, one wait at the end). Sizes that depend on data need the second, and take it
             in either case.
         log_level: Messages of TensorRT below this level of ``logging`` are dropped.
+        runtime: What contexts of TensorRT for RTX are told.
 
     Raises:
         LoadError: The file is damaged or no saved model; or was made for another GPU, TensorRT or
@@ -69,6 +78,7 @@ class HostModel:
         profile: int | None = None,
         execution: str = "sync",
         log_level: int = logging.WARNING,
+        runtime: RuntimeOptions | None = None,
     ) -> None:
         if execution not in EXECUTIONS:
             allowed = ", ".join(EXECUTIONS)
@@ -76,9 +86,12 @@ class HostModel:
         saved, where = read(path), str(path)
         require_host_code_allowed(saved.manifest, where, allowed=allow_host_code)
         self._interface = read_interface(saved.manifest, profile)
-        cuda, library = Cuda(), TensorRT(log_level=log_level)
+        cuda = Cuda()
+        library = TensorRT(log_level=log_level, package=package_of(saved.manifest), runtime=runtime)
         gpu = _gpu(cuda, device)
         require_fit(saved.manifest, where, version=library.target.version, gpu=gpu)
+        require_valid(library, where, saved.plan)
+        keep_kernels(library, gpu)
         self.path, self.device, self.execution = where, device, execution
         self._counted = [spec.name for spec in self._interface.outputs if spec.counted]
         self._lock, self._closed, self._profile = threading.Lock(), False, 0
@@ -120,6 +133,8 @@ class HostModel:
                 except BaseException:  # Ctrl-C too: copies may still be under way
                     session.recover()
                     raise
+                if (kernels := session.library.kernels) is not None:
+                    kernels.ran((id(session), *(array.shape for array in arrays)))
         shapes = [output.shape for output in outputs]
         return self._interface.result(outputs, self._interface.measured(bound, shapes))
 

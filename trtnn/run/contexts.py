@@ -49,6 +49,7 @@ class Context:
 
     __slots__ = (
         "allocations",
+        "capturable",
         "detour",
         "enqueue",
         "execute",
@@ -66,6 +67,10 @@ class Context:
         self.home: list[Context] = []
         self.execute: Callable[[list[int]], bool] = handle.execute_v2
         self.enqueue: Callable[[int], bool] = handle.execute_async_v3
+        # TensorRT for RTX tells whether a stream can be captured; nothing else can be asked.
+        self.capturable: Callable[[int], bool] = getattr(
+            handle, "is_stream_capturable", lambda stream: True
+        )
         self.locate: Callable[[str, int], bool] = handle.set_tensor_address
         self.profile = int(handle.active_optimization_profile)
         self.shapes: Shapes | None = None

@@ -112,6 +112,8 @@ def record(
         if not context.enqueue(side.cuda_stream):
             raise StreamError("TensorRT failed to run before the capture", search=False)
         side.synchronize()
+        if not context.capturable(side.cuda_stream):
+            raise StreamError("the engine says that it cannot be captured", search=False)
         expected = [_bits(result).clone() for result in results]
         pool = _pool(streams.device)
         try:

@@ -129,6 +129,8 @@ class Runner:
     ) -> tuple[list[torch.Tensor], Any]:
         results = self.allocate(prepared, into)
         LAUNCHES[self.execution](self, prepared, inputs, results)
+        if (kernels := self.engine.library.kernels) is not None:
+            kernels.ran((id(self.engine), prepared.shapes))
         return self.delivered(results, into), prepared
 
     def view(self, *, profile: int | None = None, execution: str | None = None) -> Runner:

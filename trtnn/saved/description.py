@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from trtnn.engine.engine import Engine
 from trtnn.errors import LoadError, TrtnnError, UnsupportedError
 from trtnn.graph.graph import Interface, Value
 from trtnn.ops.op import Spec
@@ -26,6 +25,7 @@ from trtnn.sizes.solutions import Given, integers_of
 from trtnn.tracing.signature import RANKS, Signature, short
 from trtnn.tracing.tracer import Output, Sizes
 from trtnn.tree import Tree, leaf_names
+from trtnn.trt.library import TensorRT
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,46 +65,51 @@ def describe(
     graph: Interface,
     signature: Signature,
     parameters: inspect.Signature,
-    engine: Engine | None,
+    library: TensorRT,
     *,
     device: torch.device,
     precision: str,
     execution: str,
     checks: str,
     options: BuildOptions,
+    timing_digest: str | None = None,
+    capabilities: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return the manifest of a compiled model, without what ``saved.write`` adds.
+    """Return the manifest of a compiled model, without what ``saved.file.write`` adds.
+
+    Args:
+        library: What built its plan.
+        device: The GPU that a plan of TensorRT is for.
+        timing_digest: The SHA-256 of the timing cache that the build started from.
+        capabilities: The GPUs that a plan of TensorRT for RTX is for, by compute capability.
 
     Raises:
-        UnsupportedError: The model runs on the reference, or has a constant, a result or a
-            structure that a file cannot hold; the error names it.
+        UnsupportedError: It has a constant, a result or a structure that a file cannot hold; the
+            error names it.
     """
-    if engine is None:
-        raise UnsupportedError(
-            "save: a saved model holds a TensorRT engine, and this one runs on the reference",
-            hint='compile it with backend="tensorrt"',
-        )
     return {
         "versions": {
             # Of the package itself, which exports from the modules below it.
             "trtnn": sys.modules["trtnn"].__version__,
-            "tensorrt": engine.library.target.version,
+            library.target.package: library.target.version,
             "torch": str(torch.__version__),
             "cuda": torch.version.cuda,
             "python": platform.python_version(),
         },
         "platform": platform_of(),
-        "gpu": gpu_of(device),
+        "gpu": None if capabilities else gpu_of(device),
         "precision": precision,
         "execution": execution,
         "checks": checks,
         "options": options.describe(),
         "engine": {
+            "package": library.target.package,
+            "compute_capabilities": list(capabilities),
             "version_compatible": bool(options.version_compatible),
             "host_code": _holds_host_code(options),
             "hardware_compatibility_level": options.hardware_compatibility_level or "NONE",
             "refit": options.refit,
-            "timing_digest": engine.timing_digest,
+            "timing_digest": timing_digest,
         },
         **_interface(graph, signature, parameters),
         "graph": str(graph),

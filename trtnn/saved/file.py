@@ -10,15 +10,18 @@ text (``"2*batch + 1"``), which ``trtnn.saved.notation`` reads; a dtype is PyTor
 ``torch.``:
 
 - ``format``: the number of this layout.
-- ``versions``: ``trtnn``, ``tensorrt`` (with its build number where the library tells it),
-  ``torch``, ``cuda``, ``python``; null where there was none.
+- ``versions``: ``trtnn``, ``tensorrt`` or ``tensorrt_rtx``, whichever made the plan (with its
+  build number where the library tells it), ``torch``, ``cuda``, ``python``; null where there was
+  none.
 - ``platform``: ``system`` and ``machine``.
-- ``gpu``: ``name``, ``compute_capability`` [major, minor], ``sm_count``; null without a GPU.
+- ``gpu``: ``name``, ``compute_capability`` [major, minor], ``sm_count``; null without a GPU, and
+  for TensorRT for RTX.
 - ``precision``, ``execution``, ``checks``: as ``compile`` was given them.
 - ``options``: the build options that were not at their default.
-- ``engine``: ``version_compatible``, ``host_code`` (the plan holds code for the host),
-  ``hardware_compatibility_level``, ``refit``, ``timing_digest`` (the SHA-256 of the timing cache
-  that the build started from).
+- ``engine``: ``package``, the name of the library's module; ``compute_capabilities`` of the GPUs
+  that a plan of TensorRT for RTX is for (``"8.9"``), on any platform; ``version_compatible``;
+  ``host_code`` (the plan holds code for the host); ``hardware_compatibility_level``; ``refit``;
+  ``timing_digest`` (the SHA-256 of the timing cache that the build started from).
 - ``plan``: ``sha256`` and ``bytes``.
 - ``dims``: by name, ``profiles`` [[min, opt, max], ...] and ``depends_on_data``: known only once
   the engine has run, and then at most its max.

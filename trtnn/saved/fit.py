@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import platform
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trtnn.errors import LoadError
+from trtnn.trt.identity import RTX, TENSORRT, TITLES
+from trtnn.trt.library import TensorRT
 
 
 def platform_of() -> dict[str, str]:
@@ -14,13 +17,22 @@ def platform_of() -> dict[str, str]:
     return {"system": platform.system(), "machine": platform.machine()}
 
 
+def package_of(manifest: Mapping[str, Any]) -> str:
+    """Return which TensorRT a saved model is for: the name of its module."""
+    return str(manifest["engine"].get("package", TENSORRT))
+
+
 def require_fit(
     manifest: Mapping[str, Any], path: str, *, version: str, gpu: Mapping[str, Any] | None
 ) -> None:
     """Raise LoadError where a saved model cannot run with this TensorRT, GPU and platform."""
+    package = package_of(manifest)
+    if package == RTX:
+        _require_rtx_fit(manifest, path, version, gpu)
+        return
     if manifest["platform"] != platform_of():
         raise _differ(path, "on", _system(manifest["platform"]), _system(platform_of()))
-    built = str(manifest["versions"].get("tensorrt"))
+    built = str(manifest["versions"].get(package))
     later = manifest["engine"].get("version_compatible") and _numbers(built) < _numbers(version)
     carries = manifest["engine"].get("host_code")
     if built != version and not (later and carries):
@@ -30,6 +42,34 @@ def require_fit(
     if not _runs_on(manifest["gpu"], gpu, level):
         way = 'or build with BuildOptions(hardware_compatibility_level="AMPERE_PLUS")'
         raise _differ(path, "for", _gpu(manifest["gpu"]), _gpu(gpu), "" if level != "NONE" else way)
+
+
+def _require_rtx_fit(
+    manifest: Mapping[str, Any], path: str, version: str, gpu: Mapping[str, Any] | None
+) -> None:
+    """Raise LoadError unless the version is the plan's own, and the GPU one of its list."""
+    built, title = str(manifest["versions"].get(RTX)), TITLES[RTX]
+    if built != version:
+        raise _differ(path, "with", f"{title} {built}", f"{title} {version}")
+    capabilities = manifest["engine"]["compute_capabilities"]
+    own = None if gpu is None else ".".join(map(str, gpu["compute_capability"]))
+    if own not in capabilities:
+        known = f"GPUs of compute capability {', '.join(capabilities)}"
+        way = f"or build it with compute_capabilities=({own!r},)" if own is not None else ""
+        raise _differ(path, "for", known, _gpu(gpu), way)
+
+
+def require_valid(library: TensorRT, path: str, plan: bytes) -> None:
+    """Raise LoadError where the library itself says, before it reads a plan, that it cannot run."""
+    validity, reasons = library.validity(plan)
+    if validity == "INVALID" and reasons:
+        raise LoadError(f"{path}: {library.target.name} cannot run the plan: {', '.join(reasons)}")
+    if validity == "SUBOPTIMAL":
+        warnings.warn(
+            f"{path}: {library.target.name} runs the plan, and not at its best"
+            + (f": {', '.join(reasons)}" if reasons else ""),
+            stacklevel=3,
+        )
 
 
 def require_host_code_allowed(manifest: Mapping[str, Any], path: str, *, allowed: bool) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from trtnn.errors import OptionError
 from trtnn.options import MEMBERS, SETTINGS, BuildOptions, Setting
-from trtnn.trt.identity import title_of
+from trtnn.trt.identity import RTX, package_of, title_of
 
 _SHARING = "PROFILE_SHARING_0806"
 _WITHOUT_LIBRARIES = "DISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805"
@@ -26,6 +26,18 @@ _REFIT = {"refit": "REFIT", "identical": "REFIT_IDENTICAL", "individual": "REFIT
 _NO_KERNEL = "Could not find any implementation"
 
 
+# What TensorRT for RTX takes, and does not follow: its answers to builds, 1.7.1.
+_UNTIMED = "nothing is timed when it builds"
+_NOT_ON_RTX = {
+    "timing_cache": _UNTIMED,
+    "editable_timing_cache": _UNTIMED,
+    "error_on_timing_cache_miss": _UNTIMED,
+    "disable_timing_cache": _UNTIMED,
+    "hardware_compatibility_level": "compute_capabilities names the GPUs that it builds for",
+    "version_compatible": "a plan runs with the version alone that built it",
+}
+
+
 def check(trt: ModuleType, options: BuildOptions) -> None:
     """Refuse the options that this TensorRT lacks, or would not follow.
 
@@ -33,6 +45,9 @@ def check(trt: ModuleType, options: BuildOptions) -> None:
         OptionError: Names the option, what was given, this version, and the versions that have it.
     """
     for field, value in options.given().items():
+        if package_of(trt) == RTX and field in _NOT_ON_RTX and value not in (False, "NONE"):
+            text = f"{field}={options.describe()[field]!r}"
+            raise OptionError(f"{text}: not with {title_of(trt)}: {_NOT_ON_RTX[field]}")
         setting = SETTINGS[field]
         owner = trt.Builder if setting.kind == "builder" else trt.IBuilderConfig
         if setting.kind in ("number", "member", "instance", "builder"):

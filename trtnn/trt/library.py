@@ -14,11 +14,18 @@ from types import ModuleType
 from typing import Any
 
 from trtnn.errors import AbsentError, BackendError, BuildError, OptionError
-from trtnn.options import BuildOptions
+from trtnn.options import BuildOptions, RuntimeOptions
 from trtnn.trt.allocators import output_allocator
 from trtnn.trt.builder_config import check, configure, memory_note
-from trtnn.trt.contexts import create_context, lend_memory, scratch_bytes
+from trtnn.trt.capabilities import (
+    build_for,
+    capabilities_for,
+    capabilities_of,
+    require_gpu,
+)
+from trtnn.trt.contexts import check_runtime, create_context, lend_memory, scratch_bytes
 from trtnn.trt.identity import RTX, TENSORRT, TITLES, package_of, title_of
+from trtnn.trt.kernels import Kernels
 from trtnn.trt.listening import Log, watching
 from trtnn.trt.memory_formats import check_format, require_format
 from trtnn.trt.progress import display, uninterrupted
@@ -151,15 +158,8 @@ def target_of(trt: ModuleType) -> Target:
         dtypes=frozenset(trt.DataType.__members__),
         strongly_typed=not hasattr(trt.ILayer, "precision")
         or "STRONGLY_TYPED" in trt.NetworkDefinitionCreationFlag.__members__,
-        compute_capabilities=_capabilities(trt),
+        compute_capabilities=capabilities_of(trt),
     )
-
-
-def _capabilities(trt: ModuleType) -> tuple[str, ...]:
-    """Return the compute capabilities that a builder can be told: ``"8.9"`` for SM89."""
-    members = getattr(trt, "ComputeCapability", None)
-    numbers = (int(n[2:]) for n in getattr(members, "__members__", ()) if n.startswith("SM"))
-    return tuple(f"{number // 10}.{number % 10}" for number in sorted(numbers))
 
 
 _logs: dict[int, Log] = {}
@@ -171,7 +171,16 @@ class TensorRT:
     Args:
         module: ``tensorrt`` itself; ``package`` is imported if omitted.
         log_level: Messages below this level of ``logging`` are dropped.
+        runtime: What execution contexts are told.
+
+    Attributes:
+        kernels: Where contexts of TensorRT for RTX keep the kernels that they compile.
+
+    Raises:
+        OptionError: This TensorRT has none of the runtime options.
     """
+
+    kernels: Kernels | None = None
 
     def __init__(
         self,
@@ -179,8 +188,11 @@ class TensorRT:
         log_level: int = logging.WARNING,
         *,
         package: str = TENSORRT,
+        runtime: RuntimeOptions | None = None,
     ) -> None:
         self.trt = module if module is not None else load(package)
+        self.runtime = runtime if runtime is not None else RuntimeOptions()
+        check_runtime(self.trt, self.runtime)
         self.target = target_of(self.trt)
         # TensorRT keeps one logger for the process: the first, so there is one for each module.
         self.log = _logs.setdefault(id(self.trt), Log(self.trt, log_level))
@@ -237,6 +249,36 @@ class TensorRT:
             self.require(done, f"mark the weights {name!r} as refittable")
 
     @property
+    def times_kernels(self) -> bool:
+        """Whether a build times kernels, and so has a timing cache; RTX only lists the calls."""
+        return self.target.package == TENSORRT
+
+    @property
+    def compiles_kernels(self) -> bool:
+        """Whether kernels are compiled where an engine runs."""
+        return hasattr(self.trt, "IRuntimeCache")
+
+    def require_gpu(self, name: str, capability: Sequence[int]) -> None:
+        """Raise BackendError where this TensorRT is known not to run on a GPU.
+
+        Args:
+            name: The GPU's.
+            capability: Its compute capability, as ``(8, 9)``.
+        """
+        require_gpu(self.trt, name, capability)
+
+    def capabilities_for(self, dtypes: Iterable[str], given: Sequence[str]) -> tuple[str, ...]:
+        """Return the GPUs to build for, by compute capability: all that can run these dtypes.
+
+        Args:
+            given: Those that were asked for; none: all but the ones that are built alone.
+
+        Raises:
+            OptionError: One that was asked for cannot run a dtype.
+        """
+        return capabilities_for(self.trt, dtypes, given)
+
+    @property
     def refits_integers(self) -> bool:
         """Whether a refit can replace weights of integers; STRIP_PLAN came with that."""
         return "STRIP_PLAN" in self.trt.BuilderFlag.__members__
@@ -249,16 +291,6 @@ class TensorRT:
     def check_options(self, options: BuildOptions) -> None:
         """Refuse the options that this TensorRT lacks, before anything is built for them."""
         check(self.trt, options)
-
-    def require_capabilities(self, capabilities: Sequence[str]) -> None:
-        """Raise OptionError unless a builder can be told to build for these GPUs."""
-        known = self.target.compute_capabilities
-        for capability in capabilities:
-            if capability not in known:
-                raise OptionError(
-                    f"compute_capabilities: {self.target.name} does not build for {capability!r}; "
-                    f"expected some of {', '.join(known) or 'none'}"
-                )
 
     def config(
         self,
@@ -278,31 +310,13 @@ class TensorRT:
         trt = self.trt
         config = self._made(builder.create_builder_config(), "create a builder config")
         configure(trt, builder, config, options, self.log.said)
-        self._build_for(config, capabilities)
+        build_for(trt, config, capabilities)
         if not tf32:
             config.clear_flag(trt.BuilderFlag.TF32)
         if half and not self.target.strongly_typed:
             config.set_flag(trt.BuilderFlag.FP16)
             config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
         return config
-
-    def _build_for(self, config: Any, capabilities: Sequence[str]) -> None:
-        if not capabilities:
-            return
-        self.require_capabilities(capabilities)
-        members = [
-            getattr(self.trt.ComputeCapability, "SM" + name.replace(".", ""))
-            for name in capabilities
-        ]
-        config.num_compute_capabilities = len(members)
-        for index, member in enumerate(members):
-            config.set_compute_capability(member, index)
-        count = config.num_compute_capabilities
-        if [config.get_compute_capability(i) for i in range(count)] != members:
-            raise OptionError(
-                f"compute_capabilities: {self.target.name} did not take {', '.join(capabilities)}"
-                + self.log.said()
-            )
 
     def require_format(
         self, tensor: Any, form: str, dtype: str, divides: Callable[[int], bool]
@@ -370,7 +384,7 @@ class TensorRT:
             note = memory_note(self.trt, config, lines, free_bytes)
             what = "was told by progress_monitor to stop" if watch.refused else "could not build"
             raise BuildError(f"TensorRT {what} the engine{lines}{note}", search=False)
-        cache = config.get_timing_cache()
+        cache = config.get_timing_cache() if self.times_kernels else None
         return plan, None if cache is None else bytes(cache.serialize())
 
     def deserialize(self, plan: Any, *, host_code: bool = False) -> tuple[Any, Any]:
@@ -385,6 +399,18 @@ class TensorRT:
         with uninterrupted():
             engine = runtime.deserialize_cuda_engine(plan)
         return runtime, self._made(engine, "deserialize the plan")
+
+    def validity(self, plan: bytes) -> tuple[str, tuple[str, ...]]:
+        """Return what the runtime says of a plan's head, and why; VALID where it cannot say.
+
+        Without a driver TensorRT for RTX calls every plan INVALID, and gives no reason.
+        """
+        if not hasattr(self.trt, "EngineValidity"):
+            return "VALID", ()
+        runtime = self._made(self.trt.Runtime(self.log.handle), "create a runtime")
+        validity, bits = runtime.get_engine_validity(plan)
+        reasons = self.trt.EngineInvalidityDiagnostics.__members__.items()
+        return validity.name, tuple(name for name, member in reasons if int(bits) & int(member))
 
     def serialize(self, engine: Any, *, stripped: bool = False) -> bytes:
         """Return the plan of an engine as it is now, with its weights or without."""
@@ -417,7 +443,8 @@ class TensorRT:
 
     def context(self, engine: Any, *, own: bool = True) -> Any:
         """Create an execution context, with or without scratch memory of its own."""
-        return self._made(create_context(self.trt, engine, own=own), "create an execution context")
+        made = create_context(self.trt, engine, own=own, options=self.runtime, kernels=self.kernels)
+        return self._made(made, "create an execution context")
 
     def scratch_bytes(self, engine: Any) -> int:
         """Return how much scratch memory a context of an engine needs, in bytes."""

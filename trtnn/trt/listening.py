@@ -5,10 +5,12 @@ The functions take the ``tensorrt`` module as an argument, and ask it for facts 
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +23,19 @@ _LEVELS = {
     "INFO": logging.INFO,
     "VERBOSE": logging.DEBUG,
 }
+
+
+# What a machine without a driver hears after each refusal, whatever was refused.
+_NO_DRIVER = "CUDA driver version is insufficient"
+
+
+@lru_cache(maxsize=1)
+def _has_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 class Log:
@@ -48,6 +63,8 @@ class Log:
 
     def receive(self, level: int, message: str) -> None:
         """Pass one line on."""
+        if _NO_DRIVER in message and not _has_driver():
+            return
         if level >= logging.ERROR:
             self.errors.append(message)
             del self.errors[:-20]

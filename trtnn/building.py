@@ -1,0 +1,148 @@
+"""``build``: compile a module into a file, and run nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from trtnn.compiled import require_running
+from trtnn.compiler import (
+    Settings,
+    choose,
+    graph_of,
+    library_for,
+    optimize,
+    place_for,
+    run_stages,
+    settings_of,
+)
+from trtnn.engine.builder import build_plan
+from trtnn.errors import OptionError
+from trtnn.options import BuildOptions
+from trtnn.saved.description import describe
+from trtnn.saved.file import write
+from trtnn.tracing.signature import _parameters, declare
+from trtnn.trt.identity import RTX, TENSORRT, TITLES
+from trtnn.trt.library import TensorRT
+
+
+def build(
+    module: Callable[..., Any],
+    path: str | os.PathLike[str],
+    *,
+    inputs: Any,
+    precision: str = "tf32",
+    backend: str = TENSORRT,
+    compute_capabilities: Sequence[str] = (),
+    device: Any = None,
+    checks: str = "always",
+    options: BuildOptions | None = None,
+    cache: Any = None,
+    progress: bool | None = None,
+    execution: str = "sync",
+) -> None:
+    """Compile a module into a file, which ``trtnn.load`` and ``HostModel`` read, and run nothing.
+
+    TensorRT builds for the GPU at hand. TensorRT for RTX needs none: on any Linux machine it
+    builds one file for several generations of GPUs. The plan in it is right for Windows too.
+
+    Args:
+        module: As for ``compile``, and so are the arguments that are not named here.
+        path: The file; it is there whole or not at all.
+        backend: ``"tensorrt"`` or ``"tensorrt_rtx"``.
+        compute_capabilities: The GPUs that TensorRT for RTX builds for, as ``("8.9", "12.0")``;
+            none: all from 8.0 on that have the network's dtypes. 7.5 is best built alone.
+        device: The GPU that TensorRT builds for; the current one, if omitted.
+
+    Raises:
+        OptionError: A value that is none of these, or not for this backend.
+        BackendError: TensorRT is absent, or has no GPU to build for.
+        OSError: The folder is missing, or cannot be written.
+        TraceError, UnsupportedError, BuildError: As for ``compile``.
+
+    With ``pip install "trtnn[rtx]"``, on any Linux machine::
+
+        net, x = torch.nn.Linear(4, 2), trtnn.Input((trtnn.Dim("batch", 1, 8, 32), 4))
+        trtnn.build(net, "net.trtnn", inputs=[x], backend="tensorrt_rtx",
+                    compute_capabilities=("8.9", "12.0"))
+
+    >>> try:
+    ...     build(torch.nn.Linear(4, 2), "net.trtnn", inputs=None, compute_capabilities=("8.9",))
+    ... except OptionError as error:
+    ...     print(error.message)
+    compute_capabilities: TensorRT builds for the GPU at hand
+    """
+    choose("backend", backend, (TENSORRT, RTX))
+    require_running(execution, 1, "own")
+    settings = settings_of(options, None, precision, checks, cache, progress, execution)
+    if backend == TENSORRT:
+        if compute_capabilities:
+            raise OptionError(
+                "compute_capabilities: TensorRT builds for the GPU at hand",
+                hint='use backend="tensorrt_rtx"',
+            )
+        library = library_for(backend, settings)
+        place = place_for(module, device, library)
+        run_stages(module, settings, library, place, declare(module, inputs)).save(path)
+        return
+    if device is not None:
+        raise OptionError(
+            f"device: {TITLES[RTX]} builds for no GPU at hand, got {device!r}",
+            hint="name the GPUs by compute_capabilities",
+        )
+    library = TensorRT(log_level=settings.options.log_level, package=RTX)
+    manifest, plan = _ahead(module, settings, library, compute_capabilities, inputs)
+    write(path, manifest, plan)
+
+
+def _ahead(
+    module: Callable[..., Any],
+    settings: Settings,
+    library: TensorRT,
+    capabilities: Sequence[str],
+    inputs: Any,
+) -> tuple[dict[str, Any], bytes]:
+    """Return the manifest and the plan of a build that needs no GPU."""
+    options = settings.options
+    library.check_options(options)
+    if options.refit is not None:
+        raise OptionError(
+            f"refit={options.refit!r}: {library.target.name} builds a refittable engine only where "
+            "it runs, and a file holds no recipes of weights",
+            hint='use compile(..., backend="tensorrt_rtx") on a machine with such a GPU',
+        )
+    place = torch.device("cuda", 0)  # what the graph says its tensors live on
+    signature = declare(module, inputs)
+    graph = graph_of(module, signature, place)
+    lowered = optimize(graph, library)
+    dtypes = {str(value.spec.dtype).removeprefix("torch.") for value in lowered.values()}
+    targets = library.capabilities_for(dtypes, _capabilities(capabilities))
+    built = build_plan(
+        lowered,
+        library,
+        options,
+        tf32=settings.tf32,
+        progress=settings.progress,
+        capabilities=targets,
+    )
+    manifest = describe(
+        graph,
+        signature,
+        _parameters(module),
+        library,
+        device=place,
+        capabilities=targets,
+        **settings.described(),
+    )
+    return manifest, bytes(built.plan)
+
+
+def _capabilities(given: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(given, str) or not all(isinstance(name, str) for name in given):
+        raise OptionError(
+            f'compute_capabilities: expected texts such as ("8.9", "12.0"), got {given!r}'
+        )
+    return tuple(dict.fromkeys(given))
