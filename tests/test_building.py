@@ -22,7 +22,7 @@ from tests.host.cuda_double import CudaDouble
 from tests.layout import ROOT
 from tests.run.test_runner import double_it
 from tests.zoo import MODELS, minilm
-from trtnn import BackendError, LoadError, OptionError, compiler, loading
+from trtnn import BackendError, BuildError, LoadError, OptionError, compiler, loading
 from trtnn.host import HostModel
 from trtnn.options import BuildOptions, RuntimeOptions
 from trtnn.saved.file import read
@@ -277,6 +277,20 @@ def test_the_list_is_narrowed_to_the_dtypes_of_the_network(tmp_path: Path) -> No
     with pytest.raises(OptionError, match=r"7\.5 cannot run bfloat16, .* for 8\.0 and later"):
         how: dict[str, Any] = {"backend": "tensorrt_rtx", "compute_capabilities": ("7.5", "8.9")}
         trtnn.build(net, path, inputs=inputs, **how)
+
+
+@pytest.mark.usefixtures("real")
+def test_a_build_without_room_says_how_much_it_had(tmp_path: Path) -> None:
+    options = BuildOptions(workspace_bytes=2**20)
+    with pytest.raises(BuildError, match="workspace_bytes was 1,048,576; free memory of the GPU"):
+        trtnn.build(
+            torch.nn.Linear(8, 4),
+            tmp_path / "net.trtnn",
+            inputs=[trtnn.Input((2, 8))],
+            backend="tensorrt_rtx",
+            compute_capabilities=("8.9",),
+            options=options,
+        )
 
 
 @pytest.mark.parametrize(

@@ -213,13 +213,19 @@ def test_runtime_options_refuse_other_values(name: str) -> None:
         RuntimeOptions(**{name: value})
 
 
-def test_tensorrt_has_no_runtime_options(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorrt_has_no_runtime_options(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", double.load("11"))
     told = RuntimeOptions(kernel_specialization="eager")
     with pytest.raises(
         OptionError, match=r"TensorRT 11\.4\.0 has no kernel_specialization='eager'"
     ):
         world.compile(backend="tensorrt", runtime=told)
+    path = tmp_path / "net.trtnn"
+    world.compile(backend="tensorrt").save(path)
+    with pytest.raises(OptionError, match=r"TensorRT 11\.4\.0 has no kernel_specialization"):
+        trtnn.load(path, device="cpu", runtime=told)
     with pytest.raises(OptionError, match=r"expected a trtnn.options.RuntimeOptions, got 'eager'"):
         world.compile(runtime="eager")
 
@@ -369,3 +375,30 @@ def test_whether_there_is_a_driver_is_asked_of_the_system(monkeypatch: pytest.Mo
     listening._has_driver.cache_clear()
     assert not listening._has_driver() and asked == ["libcuda.so.1"]
     listening._has_driver.cache_clear()
+
+
+# A GPU that it does not run on -------------------------------------------------------------------
+
+
+@pytest.mark.gpu
+def test_on_a_hopper_gpu_auto_takes_tensorrt_and_rtx_says_which_gpus_it_takes(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    name, capability = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
+    if capability != (9, 0):
+        pytest.skip(f"{name} is no Hopper GPU")
+    inputs = [trtnn.Input((2, 3), name="x")]
+    options = BuildOptions(builder_optimization_level=0)
+    model = trtnn.compile(torch.nn.ReLU(), inputs=inputs, options=options)
+    assert model.backend == "tensorrt"
+    x = torch.randn(2, 3, device="cuda")
+    assert torch.equal(model(x), x.relu())
+    text = rf"runs on GPUs of .* 7\.5, 8\.0, 8\.6, 8\.9, 12\.0, 12\.1, and {name} has 9\.0"
+    with pytest.raises(BackendError, match=text):
+        trtnn.compile(torch.nn.ReLU(), inputs=inputs, backend="tensorrt_rtx")
+    how: dict[str, Any] = {"backend": "tensorrt_rtx", "compute_capabilities": ("8.9", "12.0")}
+    trtnn.build(torch.nn.ReLU(), tmp_path / "net.trtnn", inputs=inputs, **how)
+    with pytest.raises(trtnn.LoadError, match=rf"8\.9, 12\.0, and this is {name} "):
+        trtnn.load(tmp_path / "net.trtnn")
+    assert torch.equal(model(x), x.relu())  # both libraries live in one process

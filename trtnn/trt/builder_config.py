@@ -23,7 +23,8 @@ _LIBRARIES = {
     "CUDNN": ("libcudnn.so.8",),
 }
 _REFIT = {"refit": "REFIT", "identical": "REFIT_IDENTICAL", "individual": "REFIT_INDIVIDUAL"}
-_NO_KERNEL = "Could not find any implementation"
+# Of TensorRT, and of TensorRT for RTX.
+_NO_KERNEL = ("Could not find any implementation", "within workspace limit")
 
 
 # What TensorRT for RTX takes, and does not follow: its answers to builds, 1.7.1.
@@ -104,7 +105,7 @@ def configure(
 
 def memory_note(trt: ModuleType, config: Any, message: str, free_bytes: int | None) -> str:
     """Return what memory a build had, where TensorRT found no kernel, else nothing."""
-    if _NO_KERNEL not in message:
+    if not any(text in message for text in _NO_KERNEL):
         return ""
     limit = config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE)
     free = "unknown" if free_bytes is None else f"{free_bytes:,} bytes"
