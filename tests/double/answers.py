@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import Any
 
 from tests.double import Violation
 from tests.double.lab import Lab
@@ -18,26 +17,20 @@ class Answer:
     """What came of one layer: nothing, or its outputs and whether a network of it builds.
 
     Attributes:
-        outputs: Type and shape of each output; the shape is None where it cannot be told. None
-            where the layer was refused when it was added.
+        outputs: Type and shape of each output; none where a shape cannot be told, and None where
+            the layer was refused when it was added.
     """
 
-    outputs: tuple[tuple[str, Shape | None], ...] | None
+    outputs: tuple[tuple[str, Shape], ...] | None
     builds: bool = False
 
     def __str__(self) -> str:
         if self.outputs is None:
             return "is refused"
-        shown = ", ".join(f"{dtype} {'?' if s is None else s}" for dtype, s in self.outputs)
+        if not self.outputs:
+            return "has no shape"
+        shown = ", ".join(f"{dtype} {shape}" for dtype, shape in self.outputs)
         return f"{shown}, {'builds' if self.builds else 'does not build'}"
-
-
-def shape_of(tensor: Any) -> Shape | None:
-    """Return a tensor's shape, None where there is no telling."""
-    try:
-        return tuple(tensor.shape)
-    except RuntimeError:
-        return None
 
 
 def answer(law: Law, version: str) -> Answer:
@@ -50,9 +43,10 @@ def answer(law: Law, version: str) -> Answer:
     if layer is None:
         return Answer(None)
     outputs = [layer.get_output(index) for index in range(layer.num_outputs)]
-    seen = tuple((tensor.dtype.name, shape_of(tensor)) for tensor in outputs)
-    if any(shape is None for _, shape in seen):
-        return Answer(seen)
+    try:
+        seen = tuple((tensor.dtype.name, tuple(tensor.shape)) for tensor in outputs)
+    except RuntimeError:
+        return Answer(())
     lab.cover()
     plan = None
     with contextlib.suppress(Violation):

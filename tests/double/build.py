@@ -274,6 +274,8 @@ class Builder(Plain):
                 raise RuleError(network._failures[0])
             for layer in network._layers:
                 infer(layer)
+                if layer._late:
+                    raise RuleError(layer._late[0])
             check_boundary(network)
             check_formats(network)
             contract.parameters(network)

@@ -31,6 +31,7 @@ COMPUTING = frozenset(
         "IGridSampleLayer",
     }
 )
+UNSIGNED = frozenset({"ICastLayer", "IIdentityLayer"})  # what gives an output of UINT8
 STILL = frozenset({"IConstantLayer", "IShapeLayer"})
 FLOWING = frozenset({"IQuantizeLayer", "IDequantizeLayer", "IFillLayer"})
 
@@ -46,10 +47,23 @@ def strong(network: Any, config: Any) -> None:
     for layer in network._layers:
         if "precision" in layer._attributes or layer._output_types:
             raise RuleError(f"{layer._name}: a precision or output type in a strong network")
+        eight_bits(layer)
         if layer._kind == "INormalizationLayer":
             inside = facts(layer._inputs[0]).dtype
             if inside != "FLOAT":  # strong typing computes in the type of the input
                 raise Violation(f"{layer._name}: computes in {inside}; statistics are in FLOAT")
+
+
+def eight_bits(layer: Any) -> None:
+    """Refuse 8-bit values where they are neither quantized nor at the network's border."""
+    for tensor in layer._outputs:
+        dtype, name = facts(tensor).dtype, tensor._name
+        if dtype == "UINT8" and not (tensor._is_output and layer._kind in UNSIGNED):
+            raise RuleError(f"Tensor {name} has datatype UInt8 but is not network-level IO")
+        if dtype == "INT8" and layer._kind == "IConstantLayer" and layer._surface.major > 10:
+            after = {consumer._kind for consumer in tensor._consumers}
+            if tensor._is_output or after - {"IDequantizeLayer"}:
+                raise RuleError(f"Quantized constant ({layer._name}) is only allowed before DQ")
 
 
 def weak(network: Any, config: Any) -> None:

@@ -23,6 +23,10 @@ class RuleError(Exception):
     """TensorRT would refuse this, with a line in its log."""
 
 
+class Refused(RuleError):
+    """Every version refuses this when the layer is added, 11 too."""
+
+
 @dataclass(frozen=True)
 class Facts:
     """A tensor's type, shape, and (for small integer tensors) its values as far as known."""
@@ -75,6 +79,7 @@ class Case:
     inputs: list[Facts | None]
     uid: str = ""
     checks: list[Check] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)  # what only a build refuses
     seen: set[str] = field(default_factory=set)
 
     def __getitem__(self, attribute: str) -> Any:
@@ -100,17 +105,36 @@ class Case:
         if not condition:
             self.fail(message)
 
-    def size(self, kind: str, left: Size, right: Size, message: str) -> None:
+    def at_once(self, condition: bool, message: str) -> None:
+        """Refuse to add the layer unless the condition holds, in every version."""
+        if not condition:
+            raise Refused(f"{self.name}: {message}")
+
+    def later(self, condition: bool, message: str) -> None:
+        """Refuse the layer; 11 gives it its type and shape, and refuses in the build."""
+        if not condition and self.major < 11:
+            self.fail(message)
+        if not condition:
+            self.late.append(f"{self.name}: {message}")
+
+    def size(self, kind: str, left: Size, right: Size, message: str, *, late: bool = False) -> None:
         """Check sizes now, or, where they are dynamic, when concrete shapes are known."""
         if isinstance(left, Symbol) or isinstance(right, Symbol):
             if left != right or kind == "less":
                 self.checks.append(Check(kind, left, right, f"{self.name}: {message}"))
         else:
-            self.require(decide(kind, left, right), f"{message} ({left} against {right})")
+            refuse = self.later if late else self.require
+            refuse(decide(kind, left, right), f"{message} ({left} against {right})")
 
-    def types(self, facts: Facts, allowed: frozenset[str], what: str = "input") -> None:
-        """Refuse a type that the layer does not take in this version."""
-        self.require(facts.dtype in allowed, f"{what} of type {facts.dtype} is not supported")
+    def types(
+        self, facts: Facts, allowed: frozenset[str], what: str = "input", *, late: str = ""
+    ) -> None:
+        """Refuse a type that the layer does not take in this version.
+
+        ``late`` is a type that 11 takes when the layer is added and refuses in the build.
+        """
+        refuse = self.later if facts.dtype == late else self.require
+        refuse(facts.dtype in allowed, f"{what} of type {facts.dtype} is not supported")
 
     def same(self, first: Facts, second: Facts, what: str = "inputs") -> None:
         """Demand equal types, as strong typing does; on 8.6 it is the frontend's contract."""

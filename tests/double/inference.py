@@ -79,7 +79,7 @@ def run(layer: Any) -> None:
     given = [item for item in inputs if item is not None]
     constant = bool(given) and all(item.constant for item in given)
     results = RULES[layer._kind](case)
-    layer._checks = case.checks
+    layer._checks, layer._late = case.checks, case.late
     for tensor, result in zip(layer._outputs, results, strict=True):
         case.require(result.rank <= MOST_AXES, f"rank {result.rank} is above {MOST_AXES}")
         tensor._known = tidy(result, constant=constant)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 from typing import Any
 
 import numpy
@@ -17,6 +18,11 @@ TYPES = ("FLOAT", "HALF", "BF16", "INT8", "INT32", "INT64", "BOOL", "UINT8")
 DTYPES = {"FLOAT": numpy.float32, "HALF": numpy.float16, "INT32": numpy.int32, "BOOL": numpy.bool_}
 DTYPES |= {"INT64": numpy.int64, "INT8": numpy.int8, "UINT8": numpy.uint8}
 RANGE = 2, 4, 8  # of a dynamic size
+
+
+def has_real() -> bool:
+    """Tell whether the real builder is installed."""
+    return importlib.util.find_spec("tensorrt_rtx") is not None
 
 
 @functools.cache
@@ -124,10 +130,14 @@ class Lab:
         inputs = [self.net.get_input(index) for index in range(self.net.num_inputs)]
         shapes = {x.name: tuple(x.shape) for x in inputs if -1 in tuple(x.shape)}
         if shapes:
-            self.profile(**{
-                name: tuple(tuple(end if size == -1 else size for size in shape) for end in RANGE)
-                for name, shape in shapes.items()
-            })
+            self.profile(
+                **{
+                    name: tuple(
+                        tuple(end if size == -1 else size for size in shape) for end in RANGE
+                    )
+                    for name, shape in shapes.items()
+                }
+            )
 
 
 def put(layer: Any, **attributes: Any) -> Any:

@@ -16,6 +16,7 @@ SHAPE_INPUTS: dict[str, tuple[int, ...]] = {
     "IResizeLayer": (1,),
     "IFillLayer": (0,),
     "ITopKLayer": (1,),
+    "IAssertionLayer": (0,),
 }
 APPENDED: dict[str, int] = {
     "IShuffleLayer": 1,
@@ -120,6 +121,8 @@ class Tensor(Named):
             return self._surface.dims(static(facts(self).shape))
         except RuleError as error:
             self._network._error(str(error))
+            if self._surface.major > 10:
+                raise RuntimeError("Could not get tensor shape.") from None
             invalid = self._surface.dims(())
             invalid._sizes = None
             return invalid
@@ -170,6 +173,7 @@ class Layer(Named):
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
         self._checks: list[Any] = []
+        self._late: list[str] = []
         self._output_types: dict[int, str] = {}
         self._written: set[str] = set()
 

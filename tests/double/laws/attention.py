@@ -28,7 +28,11 @@ WRONG: dict[str, tuple[Shape, Shape, Shape]] = {
     "rank": ((2, 3, 4), (2, 5, 4), (2, 5, 4)),
 }
 MASKS: tuple[Shape, ...] = (
-    (1, 2, 3, 5), (1, 1, 3, 5), (1, 1, 1, 5), (1, 1, 1, 1), (1, 2, 3, 1),
+    (1, 2, 3, 5),
+    (1, 1, 3, 5),
+    (1, 1, 1, 5),
+    (1, 1, 1, 1),
+    (1, 2, 3, 1),
 )
 
 
@@ -71,15 +75,18 @@ LAWS: Laws = joined(
     forms(),
     masks(),
     each(
-        "attention of another", WRONG,
+        "attention of another",
+        WRONG,
         lambda t, name: attention(t, WRONG[name], "HALF", causal=False, decomposable=True),
     ),
     each(
-        "attention of", ("INT8", "INT32", "INT64", "BOOL", "UINT8"),
+        "attention of",
+        ("INT8", "INT32", "INT64", "BOOL", "UINT8"),
         lambda t, d: attention(t, FORMS["same"], d, causal=False, decomposable=True),
     ),
     each(
-        "attention mask of shape", ((3, 5), (1, 2, 3, 4), (1, 2, 5, 3), (2, 2, 3, 5)),
+        "attention mask of shape",
+        ((3, 5), (1, 2, 3, 4), (1, 2, 5, 3), (2, 2, 3, 5)),
         lambda t, shape: masked(t, "HALF", "BOOL", shape),
     ),
     {

@@ -45,7 +45,9 @@ LAWS: Laws = joined(
     typed("constant", constant),
     typed("constant scalar", lambda t, d: constant(t, d, ())),
     typed("constant used", used),
-    typed("constant cast", lambda t, d: t.net.add_cast(constant(t, d).get_output(0), t.type("FLOAT"))),
+    typed(
+        "constant cast", lambda t, d: t.net.add_cast(constant(t, d).get_output(0), t.type("FLOAT"))
+    ),
     typed("shape of", lambda t, d: t.net.add_shape(t.input((2, 3), d))),
     typed("shape of dynamic", lambda t, d: t.net.add_shape(t.input((-1, 3), d))),
     typed("fill linspace of tensors", linspace),
@@ -53,8 +55,10 @@ LAWS: Laws = joined(
     typed("fill linspace of numbers", lambda t, d: fill(t, "LINSPACE", d, alpha=0.0, beta=1.0)),
     typed("fill linspace of whole numbers", lambda t, d: fill(t, "LINSPACE", d, alpha=0, beta=1)),
     members(
-        "fill", ("RANDOM_UNIFORM", "RANDOM_NORMAL"),
-        lambda t, kind, d: fill(t, kind, d, alpha=0.0, beta=1.0), FLOATS,
+        "fill",
+        ("RANDOM_UNIFORM", "RANDOM_NORMAL"),
+        lambda t, kind, d: fill(t, kind, d, alpha=0.0, beta=1.0),
+        FLOATS,
     ),
     typed("expanded constant", ones),
 )

@@ -36,6 +36,12 @@ def by(name: str, make: Callable[[Lab, str, str], Any]) -> Laws:
     return members(name, TYPES, make, INDICES)
 
 
+def cast_after(t: Lab) -> Any:
+    """Compute in UINT8, and cast at the end."""
+    inside = gather("DEFAULT", (2, 2))(t, "UINT8", "INT32").get_output(0)
+    return t.net.add_cast(inside, t.type("FLOAT"))
+
+
 LAWS: Laws = joined(
     by("gather", gather("DEFAULT", (2, 2))),
     by("gather elements", gather("ELEMENT", (2, 3))),
@@ -45,7 +51,6 @@ LAWS: Laws = joined(
     typed("gather by", lambda t, d: t.net.add_gather(t.input((5, 3)), t.input((2,), d), 0)),
     members("one hot", INDICES, one_hot),
     typed("nonzero", lambda t, d: t.net.add_non_zero(t.input((2, 3), d))),
-    typed(
-        "nonzero as", lambda t, d: t.net.add_non_zero(t.input((2, 3)), t.type(d)), INDICES
-    ),
+    {"gather UINT8, then cast": cast_after},
+    typed("nonzero as", lambda t, d: t.net.add_non_zero(t.input((2, 3)), t.type(d)), INDICES),
 )

@@ -25,6 +25,14 @@ def asserted(t: Lab, dtype: str) -> Any:
     return t.net.add_identity(x)
 
 
+def asserted_size(t: Lab) -> Any:
+    x = t.input((-1, 3))
+    first = t.net.add_gather(t.net.add_shape(x).get_output(0), t.constant(0, "INT32"), 0)
+    fits = t.pair(first.get_output(0), t.constant(9, "INT64"), "LESS").get_output(0)
+    t.net.add_assertion(fits, "below nine")
+    return t.net.add_identity(x)
+
+
 LAWS: Laws = joined(
     members("reduce", REDUCTIONS, lambda t, kind, d: t.reduce(t.input((2, 3), d), 2, kind)),
     members("reduce all", REDUCTIONS, lambda t, kind, d: t.reduce(t.input((2, 3), d), 3, kind)),
@@ -39,7 +47,8 @@ LAWS: Laws = joined(
         lambda t, d: t.matmul(t.input((2, 3), d), t.input((3,), d), second="VECTOR"),
     ),
     typed(
-        "einsum", lambda t, d: t.net.add_einsum([t.input((2, 3), d), t.input((3, 4), d)], "ij,jk->ik")
+        "einsum",
+        lambda t, d: t.net.add_einsum([t.input((2, 3), d), t.input((3, 4), d)], "ij,jk->ik"),
     ),
     typed("softmax", lambda t, d: put(t.net.add_softmax(t.input((2, 3), d)), axes=2)),
     typed("ragged softmax", ragged),
@@ -52,5 +61,6 @@ LAWS: Laws = joined(
         lambda t, d: put(t.topk(t.input((2, 5), d), 1, 2), input1=t.constant(2, "INT32")),
     ),
     typed("cumulative", cumulative),
-    typed("assertion", asserted),
+    typed("assertion of", asserted),
+    {"assertion of a size": asserted_size},
 )

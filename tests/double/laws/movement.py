@@ -34,9 +34,7 @@ def reverse(t: Lab, dtype: str) -> Any:
 
 
 LAWS: Laws = joined(
-    typed(
-        "concat", lambda t, d: put(t.net.add_concatenation(t.inputs(2, (2, 3), d)), axis=1)
-    ),
+    typed("concat", lambda t, d: put(t.net.add_concatenation(t.inputs(2, (2, 3), d)), axis=1)),
     typed("shuffle", lambda t, d: t.shuffle(t.input((2, 3), d), first_transpose=(1, 0))),
     typed("reshape", lambda t, d: t.shuffle(t.input((2, 3), d), reshape_dims=(3, -1))),
     typed(

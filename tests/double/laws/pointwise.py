@@ -13,9 +13,7 @@ UNARY = (
 ).split()
 ELEMENTWISE = "SUM PROD MAX MIN SUB DIV POW FLOOR_DIV AND OR XOR EQUAL GREATER LESS".split()
 PLAIN = "RELU SIGMOID TANH SOFTSIGN GELU_ERF GELU_TANH".split()
-WITH_NUMBERS = (
-    "LEAKY_RELU ELU SELU SOFTPLUS CLIP HARD_SIGMOID SCALED_TANH THRESHOLDED_RELU".split()
-)
+WITH_NUMBERS = "LEAKY_RELU ELU SELU SOFTPLUS CLIP HARD_SIGMOID SCALED_TANH THRESHOLDED_RELU".split()
 
 
 def activation(t: Lab, kind: str, dtype: str, shape: tuple[int, ...] = (2, 3)) -> Any:
@@ -30,8 +28,7 @@ def scale(t: Lab, mode: str, dtype: str) -> Any:
 
 
 def prelu(t: Lab, dtype: str) -> Any:
-    slopes = t.constant([[[1]] * 4], dtype)
-    return t.net.add_parametric_relu(t.input((1, 4, 2), dtype), slopes)
+    return t.net.add_parametric_relu(t.input((1, 4, 2), dtype), t.input((1, 4, 1), dtype))
 
 
 def select(t: Lab, dtype: str) -> Any:
@@ -47,7 +44,7 @@ def cast(t: Lab, source: str, to: str) -> Any:
 
 
 def quantize(t: Lab, dtype: str, of_scale: str = "") -> Any:
-    factor = t.constant(0.5, of_scale or dtype)
+    factor = t.constant(0.5, of_scale or (dtype if dtype in FLOATS else "FLOAT"))
     return t.net.add_quantize(t.input((2, 3), dtype), factor, t.type("INT8"))
 
 
@@ -76,8 +73,10 @@ LAWS: Laws = joined(
         "activation scalar", ("RELU", "TANH", "CLIP"), lambda t, kind, d: activation(t, kind, d, ())
     ),
     members(
-        "activation by default", WITH_NUMBERS, lambda t, kind, d: t.activate(t.input((2,), d), kind)
-        , ("FLOAT",),
+        "activation by default",
+        WITH_NUMBERS,
+        lambda t, kind, d: t.activate(t.input((2,), d), kind),
+        ("FLOAT",),
     ),
     members("scale", ("UNIFORM", "CHANNEL", "ELEMENTWISE"), scale),
     members("cast", TYPES, cast, [f"to {dtype}" for dtype in TYPES]),

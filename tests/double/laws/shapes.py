@@ -44,8 +44,9 @@ def pool(t: Lab, mode: str) -> Any:
 
 def convolve(t: Lab, mode: str) -> Any:
     kind = t.member("PaddingMode", mode)
-    return t.convolve(t.input((1, 4, 9, 10)), t.weights((8, 4, 3, 3)), stride_nd=(2, 2),
-                      padding_mode=kind)
+    return t.convolve(
+        t.input((1, 4, 9, 10)), t.weights((8, 4, 3, 3)), stride_nd=(2, 2), padding_mode=kind
+    )
 
 
 def transposed(t: Lab, mode: str) -> Any:
@@ -101,6 +102,9 @@ LAWS: Laws = joined(
         "permute twice the same": lambda t: t.shuffle(t.input((2, 3)), first_transpose=(0, 0)),
         "slice of nothing": lambda t: cut(t, 0, 0, 0),
         "slice of nothing back from the end": lambda t: cut(t, 0, -1, 0, -1),
+        "slice to nothing from before": lambda t: cut(t, 8, -1, 0),
+        "slice dynamic, negative start": lambda t: cut(t, -1, -1, 1),
+        "slice dynamic, too far at all sizes": lambda t: cut(t, -1, 0, 9),
         "slice to nothing": lambda t: cut(t, 8, 8, 0),
         "slice to nothing beyond": lambda t: cut(t, 8, 9, 0),
         "slice negative start": lambda t: cut(t, 8, -1, 1),
@@ -120,6 +124,24 @@ LAWS: Laws = joined(
         "gather scalar index": lambda t: t.net.add_gather(t.input((5, 3)), t.input((), "INT32"), 0),
         "gather negative axis": lambda t: t.net.add_gather(
             t.input((5, 3)), t.input((2,), "INT32"), -1
+        ),
+        "scatter negative axis": lambda t: put(
+            t.net.add_scatter(
+                t.input((5, 3)),
+                t.input((2, 3), "INT32"),
+                t.input((2, 3)),
+                t.trt.ScatterMode.ELEMENT,
+            ),
+            axis=-1,
+        ),
+        "slice negative axis": lambda t: put(
+            t.net.add_slice(t.input((2, 8)), (1,), (4,), (1,)), axes=(-1,)
+        ),
+        "squeeze negative axis": lambda t: t.net.add_squeeze(
+            t.input((2, 1)), t.constant([-1], "INT64")
+        ),
+        "unsqueeze negative axis": lambda t: t.net.add_unsqueeze(
+            t.input((2, 1)), t.constant([-1], "INT64")
         ),
         "gather outside": lambda t: t.net.add_gather(t.input((5, 3)), t.input((2,), "INT32"), 2),
         "gather of a scalar": lambda t: t.net.add_gather(t.input(()), t.input((2,), "INT32"), 0),
@@ -146,6 +168,11 @@ LAWS: Laws = joined(
         "conv other type": lambda t: t.convolve(
             t.input((1, 4, 9, 9), "HALF"), t.weights((8, 4, 3, 3))
         ),
+        "deconv stride and dilation of two axes": lambda t: put(
+            t.net.add_deconvolution_nd(t.input((1, 4, 5, 6)), 8, (3, 3), t.weights((4, 8, 3, 3))),
+            stride_nd=(2, 1),
+            dilation_nd=(1, 2),
+        ),
         "pool rank 3": lambda t: t.net.add_pooling_nd(
             t.input((1, 4, 9)), t.trt.PoolingType.MAX, (2,)
         ),
@@ -171,18 +198,21 @@ LAWS: Laws = joined(
         "resize batch": lambda t: put(t.net.add_resize(t.input((1, 2, 3, 3))), shape=(2, 2, 3, 3)),
         "resize four axes linear": lambda t: put(
             t.net.add_resize(t.input((1, 2, 3, 3))),
-            shape=(2, 3, 4, 5), resize_mode=t.trt.InterpolationMode.LINEAR,
+            shape=(2, 3, 4, 5),
+            resize_mode=t.trt.InterpolationMode.LINEAR,
         ),
         "resize batch cubic": lambda t: put(
             t.net.add_resize(t.input((1, 2, 3, 3))),
-            shape=(1, 3, 4, 5), resize_mode=t.trt.InterpolationMode.CUBIC,
+            shape=(1, 3, 3, 3),
+            resize_mode=t.trt.InterpolationMode.CUBIC,
         ),
         "fill of nothing": lambda t: put(
             t.net.add_fill((0,), t.trt.FillOperation.LINSPACE, t.type("FLOAT")), alpha=0.0, beta=1.0
         ),
         "fill of two axes": lambda t: put(
             t.net.add_fill((2, 3), t.trt.FillOperation.LINSPACE, t.type("FLOAT")),
-            alpha=0.0, beta=1.0,
+            alpha=0.0,
+            beta=1.0,
         ),
         "norm no axis": lambda t: t.net.add_normalization(
             t.input((2, 4)), t.input((1, 4)), t.input((1, 4)), 0

@@ -23,7 +23,7 @@ MOST_ELEMENTS = 1 << 31
 def constant(case: Case) -> list[Facts]:
     weights, shape = case["weights"], tuple(case["shape"])
     case.require(len(shape) <= MOST_AXES, f"rank {len(shape)} is above {MOST_AXES}")
-    case.require(all(size > 0 for size in shape), f"constant of shape {shape} holds nothing")
+    case.at_once(all(size > 0 for size in shape), f"constant of shape {shape} holds nothing")
     count = volume(shape)
     case.require(count == weights.size, f"shape {shape} needs {count} weights, not {weights.size}")
     case.require(case.major > 8 or count < MOST_ELEMENTS, "2^31 elements or more")
@@ -37,7 +37,7 @@ def constant(case: Case) -> list[Facts]:
 
 def shape_of(case: Case) -> list[Facts]:
     x = case.operand(0)
-    case.require(x.rank >= 1, "the shape of a scalar is empty")
+    case.require(x.rank >= 1 or case.major > 8, "the shape of a scalar is empty")
     dtype = "INT32" if case.major == 8 else "INT64"
     return [Facts(dtype, (x.rank,), objects(list(x.shape), (x.rank,)))]
 
@@ -54,7 +54,8 @@ def fill(case: Case) -> list[Facts]:
     case.require((alpha is None) == (beta is None), "alpha and beta: both as tensors, or none")
     random = case["operation"].name != "LINSPACE"
     dtype = fill_type(case, alpha, beta)
-    case.require(dtype in (FLOATS if random else {"FLOAT", "INT32", "INT64"}), f"type {dtype}")
+    allowed = {"FLOAT", "HALF"} if random else {"FLOAT", "INT32", "INT64"}
+    case.require(dtype in allowed, f"type {dtype}")
     if not random:
         if beta is None:
             case.require(len(shape) == 1, "LINSPACE with static alpha and beta is 1-D")

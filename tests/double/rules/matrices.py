@@ -16,7 +16,7 @@ def operand(case: Case, index: int) -> tuple[Facts, tuple[Size, ...], Size | Non
     """Return facts, collection dims, free size (None for a vector) and shared size."""
     x = case.operand(index)
     operation = case[f"op{index}"].name
-    case.types(x, FLOATS)
+    case.types(x, FLOATS, late="INT8")
     if operation == "VECTOR":
         case.require(x.rank >= 1, "a vector needs rank 1")
         return x, x.shape[:-1], None, x.shape[-1]
@@ -48,7 +48,7 @@ def einsum(case: Case) -> list[Facts]:
     sizes: dict[str, Size] = {}
     for index, names in enumerate(labels):
         x = case.operand(index)
-        case.types(x, FLOATS)
+        case.types(x, FLOATS, late="INT8")
         case.same(first, x)
         case.require(len(names) == x.rank, f"{names} does not fit rank {x.rank}")
         case.require(len(set(names)) == len(names), f"diagonal {names} is not supported")
@@ -68,7 +68,9 @@ def reduce(case: Case) -> list[Facts]:
     operation = case["op"].name
     case.types(x, NUMBERS)
     case.require(operation != "NONE", "NONE is for several devices only")
-    case.require(operation != "AVG" or x.dtype in FLOATS, "AVG of integers is not documented")
+    whole = "AVG of integers is not documented"
+    case.require(operation != "AVG" or x.dtype in FLOATS or case.major > 10, whole)
+    case.later(operation != "AVG" or x.dtype != "INT8", whole)
     axes = case.mask(case["axes"], x.rank)
     keep = case["keep_dims"]
     shape: list[Size] = []
@@ -104,8 +106,8 @@ def reduced(values: Any, operation: str, axes: tuple[int, ...], *, keep: bool) -
 
 def softmax(case: Case) -> list[Facts]:
     x = case.operand(0)
-    case.types(x, FLOATS)
-    # Seen on 8.6.0; the headers of later versions do not say, so that all are held to it.
+    case.types(x, FLOATS, late="INT8")
+    # Seen on 8.6.0 and of RTX; the headers of later versions do not say.
     case.require(x.rank >= 2, "at least 2 dimensions are required for input")
     case.one_axis(case["axes"], x.rank)
     return [Facts(x.dtype, x.shape)]
@@ -113,7 +115,7 @@ def softmax(case: Case) -> list[Facts]:
 
 def ragged_softmax(case: Case) -> list[Facts]:
     x, ends = case.operand(0), case.operand(1)
-    case.types(x, FLOATS)
+    case.types(x, FLOATS, late="INT8")
     case.types(ends, frozenset({"INT32"}), "bounds")
     case.require(x.rank == 3 and ends.rank == 3, "input and bounds must have rank 3")
     return [Facts(x.dtype, x.shape)]
@@ -121,7 +123,7 @@ def ragged_softmax(case: Case) -> list[Facts]:
 
 def topk(case: Case) -> list[Facts]:
     x = case.operand(0)
-    case.types(x, FLOATS if case.major == 8 else FLOATS | INTEGERS)
+    case.types(x, FLOATS if case.major == 8 else FLOATS | INTEGERS, late="INT8")
     case.require(x.rank >= 2, f"rank {x.rank} is below 2")
     axis = case.one_axis(case["axes"], x.rank)
     case.require(axis >= x.rank - 4, f"axis {axis} is not among the last four of {x.rank}")
@@ -131,17 +133,21 @@ def topk(case: Case) -> list[Facts]:
         case.types(given, frozenset({"INT32"}), "k")
         case.require(given.rank == 0, "k must be a scalar")
         count = given.values.item() if given.values is not None else unknown(f"{case.uid}.k")
-    case.size("at_least", count, 1, "k must be positive")
-    case.size("at_least", MOST_TOP, count, f"k must be at most {MOST_TOP}")
-    case.size("at_least", x.shape[axis], count, "k is larger than the axis")
+    case.size("at_least", count, 1 if case.major < 11 else 0, "k must be positive")
+    most = f"k must be at most {MOST_TOP}"
+    if given is None:
+        case.at_once(case["k"] <= MOST_TOP, most)
+    case.size("at_least", MOST_TOP, count, most)
+    late = given is not None
+    case.size("at_least", x.shape[axis], count, "k is larger than the axis", late=late)
     shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
     return [Facts(x.dtype, shape), Facts(case["indices_type"].name, shape)]
 
 
 def normalization(case: Case) -> list[Facts]:
     x, factor, bias = case.operand(0), case.operand(1), case.operand(2)
-    case.types(x, FLOATS)
-    case.require(x.rank >= 2, f"rank {x.rank} is below 2")
+    case.types(x, FLOATS, late="INT8")
+    case.require(x.rank >= (2 if case.major < 11 else 1), f"rank {x.rank} is below 2")
     case.same(x, factor, "input and scale")
     case.same(x, bias, "input and bias")
     axes = case.mask(case["axes"], x.rank)
@@ -156,12 +162,11 @@ def normalization(case: Case) -> list[Facts]:
         per_group = [1, channels if case.attributes.get("is_v2") else groups]
         expected = [*per_group, *[1] * (x.rank - 2)]
     for what, facts in (("scale", factor), ("bias", bias)):
-        case.require(facts.rank == x.rank, f"{what} has rank {facts.rank}, input {x.rank}")
-        for left, right in zip(expected, facts.shape, strict=True):
-            if groups != 1:
-                case.size("equal", left, right, f"{what} must have shape {expected}")
-            elif right != 1:
-                case.size("equal", left, right, f"{what} must broadcast to the input")
+        case.later(facts.rank == x.rank, f"{what} has rank {facts.rank}, input {x.rank}")
+        message = "must broadcast to the input" if groups == 1 else f"must have shape {expected}"
+        for left, right in zip(expected, facts.shape, strict=False):
+            if groups != 1 or right != 1:
+                case.size("equal", left, right, f"{what} {message}", late=True)
     return [Facts(x.dtype, x.shape)]
 
 
@@ -180,21 +185,23 @@ def attention(case: Case) -> list[Facts]:
     case.same(query, value, "query and value")
     case.require(query.rank == key.rank == value.rank == 4, "query, key, value must have rank 4")
     batch, heads, length, width = query.shape
-    for left, right in zip(key.shape[:3], value.shape[:3], strict=True):
+    for left, right in zip(key.shape, value.shape, strict=True):
         case.size("equal", left, right, "key and value differ")
-    case.size("equal", batch, key.shape[0], "batch of query and key")
+    case.size("equal", batch, key.shape[0], "batch of query and key", late=True)
     case.size("equal", width, key.shape[3], "width of query and key")
     case.size("multiple", heads, key.shape[1], "query heads must be a multiple of key heads")
     mask = case.optional(3)
     if mask is not None:
         if mask.dtype != "BOOL":
-            case.same(query, mask, "query and mask")
+            case.types(mask, FLOATS, "mask")
+            differ = f"query and mask differ in type: {query.dtype} and {mask.dtype}"
+            case.later(query.dtype == mask.dtype, differ)
         case.require(mask.rank == 4, "the mask must have rank 4")
         for left, right in zip((batch, heads, length, key.shape[2]), mask.shape, strict=True):
             if right != 1:
                 case.size("equal", left, right, "the mask must broadcast to the scores")
-        causal = case["causal"]
-        case.require(not causal, "a mask and causal together are not supported")
+        both = case["causal"] and case.major < 11
+        case.require(not both, "a mask and causal together are not supported")
     return [Facts(query.dtype, (*query.shape[:3], value.shape[3]))]
 
 

@@ -22,6 +22,8 @@ PARAMETERS = {
     "SCALED_TANH": ("alpha", "beta"),
     "THRESHOLDED_RELU": ("alpha",),
 }
+# What 11 computes on values between Quantize and Dequantize.
+EIGHT_BITS = frozenset("RELU LEAKY_RELU SOFTSIGN CLIP HARD_SIGMOID THRESHOLDED_RELU".split())
 ARITHMETIC = {
     "SUM": plus,
     "SUB": minus,
@@ -63,7 +65,9 @@ def activation(case: Case) -> list[Facts]:
     name = case["type"].name
     case.require(x.rank >= 1 or case.major > 8, "the input must not be a scalar")
     allowed = QUANTIZED | INTEGERS if name == "RELU" and case.major > 8 else QUANTIZED
-    case.types(x, allowed, f"activation {name}: input")
+    if case.major > 10 and name not in EIGHT_BITS:
+        allowed = FLOATS
+    case.types(x, allowed, f"activation {name}: input", late="INT8")
     for parameter in ("alpha", "beta"):
         number = case[parameter]
         case.require(number is None or math.isfinite(number), f"{parameter} must be finite")
@@ -80,11 +84,14 @@ def unary(case: Case) -> list[Facts]:
         allowed = QUANTIZED | ({"INT32"} if case.major == 8 else INTEGERS)
     elif name == "ABS" and case.major > 8:
         allowed = QUANTIZED | INTEGERS
-    elif name in ("ISINF", "ISNAN"):
+    elif name == "NEG" and case.major > 10:
+        allowed = FLOATS | INTEGERS
+    elif name in ("ISINF", "ISNAN") or case.major > 10:
         allowed = FLOATS
     else:
         allowed = QUANTIZED
-    case.types(x, allowed, f"unary {name}: input")
+    late = "" if name == "NOT" else "INT8"
+    case.types(x, allowed, f"unary {name}: input", late=late)
     values = spread(SINGLE[name], x.values) if name in SINGLE else None
     return [Facts("BOOL" if name in ("ISINF", "ISNAN") else x.dtype, x.shape, values)]
 
@@ -94,12 +101,14 @@ def elementwise(case: Case) -> list[Facts]:
     name = case["op"].name
     if name in ("AND", "OR", "XOR"):
         allowed = frozenset({"BOOL"})
-    elif name == "POW" and case.major == 8:
-        allowed = QUANTIZED
+    elif name == "POW":
+        allowed = QUANTIZED if case.major == 8 else FLOATS | INTEGERS
+        allowed |= {"INT8"} if case.major < 11 else frozenset()
     else:
-        allowed = NUMBERS
-    case.types(a, allowed, f"elementwise {name}: first input")
-    case.types(b, allowed, f"elementwise {name}: second input")
+        allowed = NUMBERS | ({"BOOL"} if name == "EQUAL" and case.major > 10 else frozenset())
+    late = "INT8" if name == "POW" else ""
+    case.types(a, allowed, f"elementwise {name}: first input", late=late)
+    case.types(b, allowed, f"elementwise {name}: second input", late=late)
     case.same(a, b)
     shape = case.broadcast([a.shape, b.shape], f"elementwise {name}")
     dtype = "BOOL" if name in ("EQUAL", "GREATER", "LESS") else a.dtype
@@ -112,7 +121,8 @@ def select(case: Case) -> list[Facts]:
     case.types(condition, frozenset({"BOOL"}), "condition")
     # 8.6 documents INT32, HALF and FLOAT; later versions take BOOL as well.
     allowed = FLOATS | (INTEGERS if case.major == 8 else INTEGERS | {"BOOL"})
-    case.types(then, allowed, "data")
+    allowed |= {"UINT8"} if case.major > 10 else frozenset()  # refused by its place
+    case.types(then, allowed, "data", late="INT8")
     case.same(then, other)
     shape = case.broadcast([condition.shape, then.shape, other.shape], "select")
     values = None
@@ -125,7 +135,7 @@ def select(case: Case) -> list[Facts]:
 
 def parametric_relu(case: Case) -> list[Facts]:
     x, slopes = case.operand(0), case.operand(1)
-    case.types(x, FLOATS)
+    case.types(x, FLOATS, late="INT8")
     case.same(x, slopes, "input and slopes")
     case.require(x.rank == slopes.rank, f"ranks {x.rank} and {slopes.rank} differ")
     for left, right in zip(x.shape, slopes.shape, strict=True):
@@ -141,7 +151,7 @@ def cast(case: Case) -> list[Facts]:
     case.types(x, plain)
     case.require(to in plain, f"cast to {to} is not supported")
     for one, other in ((x.dtype, to), (to, x.dtype)):
-        if one == "UINT8":
+        if one == "UINT8" and case.major == 8:
             case.require(other in FLOATS | {"UINT8"}, f"UINT8 converts to floats only, not {other}")
     values = None
     if x.dtype in INTEGERS | {"BOOL"} and to in INTEGERS | {"BOOL"}:
@@ -157,7 +167,7 @@ def identity(case: Case) -> list[Facts]:
 
 def scale(case: Case) -> list[Facts]:
     x = case.operand(0)
-    case.types(x, QUANTIZED)
+    case.types(x, QUANTIZED if case.major < 11 else FLOATS, late="INT8")
     case.require(x.rank >= 3, f"rank {x.rank} is below 3")
     axis = case.axis(case["channel_axis"], x.rank)
     mode = case["mode"].name
@@ -178,13 +188,17 @@ def scale(case: Case) -> list[Facts]:
                 expected = times(expected, size)
         case.require(isinstance(expected, int), f"{mode} sizes must be static")
         case.require(weights.size == expected, f"{what} has {weights.size} weights, not {expected}")
-        case.same(x, Facts(weights.dtype.name, ()), f"input and {what}")
+        held = Facts(weights.dtype.name, ())
+        if case.major > 10:
+            case.types(held, FLOATS, what)
+        if x.dtype in FLOATS or case.major < 11:
+            case.same(x, held, f"input and {what}")
     return [Facts(x.dtype, x.shape)]
 
 
 def local_response(case: Case) -> list[Facts]:
     x = case.operand(0)
-    case.types(x, FLOATS)
+    case.types(x, FLOATS, late="INT8")
     case.require(x.rank >= 3, f"rank {x.rank} is below 3")
     window = case["window_size"]
     case.require(1 <= window <= 15 and window % 2 == 1, f"window {window} must be odd, 1 to 15")
@@ -200,7 +214,7 @@ def quantize(case: Case) -> list[Facts]:
 
 def dequantize(case: Case) -> list[Facts]:
     x = case.operand(0)
-    case.types(x, frozenset({"INT8", "FP8", "INT4", "FP4"}))
+    case.types(x, frozenset({"INT8", "FP8", "INT4", "FP4"}), late="UINT8")
     to = case["to_type"].name
     case.require(to in FLOATS, f"output type {to} is not a float type")
     quantization_scale(case, x, Facts(to, x.shape))

@@ -22,6 +22,7 @@ QUANTIZED = FLOATS | {"INT8"}
 
 def spatial(case: Case, x: Facts, window: tuple[int, ...]) -> int:
     """Return the number of spatial dimensions: two or three."""
+    case.at_once(len(window) in (2, 3), f"window {window} is neither of 2 nor of 3 sizes")
     case.require(x.rank in (4, 5), f"rank {x.rank} is neither 4 nor 5")
     case.require(len(window) == x.rank - 2, f"window {window} does not fit rank {x.rank}")
     case.require(all(size > 0 for size in window), f"window {window} must be positive")
@@ -44,13 +45,16 @@ def paddings(case: Case, count: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return listed(case, "pre_padding", count, 0), listed(case, "post_padding", count, 0)
 
 
-def swept(case: Case, size: Size, window: int, stride: int, before: int, after: int) -> Size:
-    """Return how many windows fit (convolution and pooling)."""
+def swept(
+    case: Case, size: Size, window: int, stride: int, around: tuple[int, int], *, least: int = 1
+) -> Size:
+    """Return how many windows fit into a size with padding around it: at least so many."""
     mode = case["padding_mode"].name
     if mode.startswith("SAME"):
         return ceil_divide(size, stride)
-    room = plus(size, before + after - window)
-    case.size("at_least", room, 0, "the window is larger than the padded input")
+    room = plus(size, sum(around) - window)
+    lowest = (least - 1) * stride
+    case.size("at_least", room, lowest, "the window is larger than the padded input")
     divide = ceil_divide if mode.endswith("ROUND_UP") else floor_divide
     return plus(divide(room, stride), 1)
 
@@ -79,7 +83,7 @@ def kernel(case: Case, x: Facts, shape: tuple[int, ...], maps: int) -> None:
         case.require(weights is not None and weights.size > 0, "the kernel is missing")
         expected = volume(shape)
         case.require(weights.size == expected, f"kernel has {weights.size} weights, not {expected}")
-        if x.dtype != "INT8":
+        if x.dtype != "INT8" or case.major > 10:
             case.same(x, Facts(weights.dtype.name, ()), "input and kernel")
         stored = stored_shape(weights)
         if stored is not None and len(stored) == len(shape):
@@ -109,7 +113,7 @@ def convolution(case: Case) -> list[Facts]:
     for index in range(count):
         reach = 1 + dilation[index] * (window[index] - 1)
         place = x.shape[2 + index]
-        sizes.append(swept(case, place, reach, stride[index], before[index], after[index]))
+        sizes.append(swept(case, place, reach, stride[index], (before[index], after[index])))
     return [Facts(x.dtype, (x.shape[0], maps, *sizes))]
 
 
@@ -124,6 +128,10 @@ def deconvolution(case: Case) -> list[Facts]:
     kernel(case, x, (inputs, maps // groups, *window), maps)
     before, after = paddings(case, count)
     stride, dilation = listed(case, "stride_nd", count, 1), listed(case, "dilation_nd", count, 1)
+    if case.major > 10:  # seen of RTX: "Could not infer output types", and the words below
+        case.later(x.dtype in ("FLOAT", "HALF"), f"deconvolution of {x.dtype}")
+        both = max(stride) > 1 and max(dilation) > 1
+        case.later(not both, "Strided & Dilated Deconv are currently not supported")
     sizes: list[Size] = []
     for index in range(count):
         reach = 1 + dilation[index] * (window[index] - 1)
@@ -139,17 +147,21 @@ def deconvolution(case: Case) -> list[Facts]:
 
 def pooling(case: Case) -> list[Facts]:
     x = case.operand(0)
-    case.types(x, QUANTIZED)
     window = tuple(case["window_size_nd"])
     count = spatial(case, x, window)
+    if case.major > 10:
+        case.at_once(count != 3 or x.dtype not in ("INT8", "UINT8"), f"{x.dtype} of rank 5")
+    case.types(x, QUANTIZED)
     before, after = paddings(case, count)
     stride = listed(case, "stride_nd", count, 1)
+    least = 1 if case.major < 11 else 0  # seen of RTX: an output of no windows
     blend = case["blend_factor"]
     case.require(0 <= blend <= 1, f"blend factor {blend} is outside [0, 1]")
     sizes = []
     for index in range(count):
         place = x.shape[2 + index]
-        sizes.append(swept(case, place, window[index], stride[index], before[index], after[index]))
+        around = before[index], after[index]
+        sizes.append(swept(case, place, window[index], stride[index], around, least=least))
     return [Facts(x.dtype, (*x.shape[:2], *sizes))]
 
 
@@ -176,7 +188,8 @@ def resize(case: Case) -> list[Facts]:
     inner = range(x.rank - most, x.rank)
     for axis in changed:
         if axis not in inner:
-            case.size("equal", result[axis], x.shape[axis], f"axis {axis} cannot be resized")
+            message = f"axis {axis} cannot be resized"
+            case.size("equal", result[axis], x.shape[axis], message, late=True)
     return [Facts(x.dtype, tuple(result))]
 
 
@@ -187,7 +200,7 @@ def resized(size: Size, factor: float) -> Any:
 
 def grid_sample(case: Case) -> list[Facts]:
     x, grid = case.operand(0), case.operand(1)
-    case.types(x, FLOATS)
+    case.types(x, FLOATS, late="INT8")
     case.same(x, grid, "input and grid")
     case.require(x.rank == 4 and grid.rank == 4, "input and grid must have rank 4")
     case.size("equal", x.shape[0], grid.shape[0], "batch of input and grid")
