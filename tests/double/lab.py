@@ -114,6 +114,16 @@ class Lab:
     def shuffle(self, x: Any, **attributes: Any) -> Any:
         return put(self.net.add_shuffle(x), **attributes)
 
+    def refuses(self, layer: Any) -> bool:
+        """Tell whether a layer was refused: when it was added, by its shape, on 11 by a build."""
+        if layer is None:
+            return True
+        try:
+            len(layer.get_output(0).shape)
+        except RuntimeError if self.version == "11" else ValueError:
+            return True
+        return self.version == "11" and self.build(layer.get_output(0)) is None
+
     def build(self, *outputs: Any) -> Any:
         for output in outputs:
             self.net.mark_output(output)
