@@ -118,9 +118,10 @@ class Lab:
         """Tell whether a layer was refused: when it was added, by its shape, on 11 by a build."""
         if layer is None:
             return True
+        unknown = RuntimeError if self.version == "11" else ValueError
         try:
             len(layer.get_output(0).shape)
-        except RuntimeError if self.version == "11" else ValueError:
+        except unknown:
             return True
         return self.version == "11" and self.build(layer.get_output(0)) is None
 

@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 from tests.double.lab import Lab, put
-from tests.double.laws.law import FLOATS, Laws, each, joined
+from tests.double.laws.law import FLOATS, Laws, bound, each, joined
 
 Shape = tuple[int, ...]
 # Name to the shapes of query, key and value.
@@ -47,10 +47,8 @@ def attention(
 def forms() -> Laws:
     every = product(FORMS.items(), ("", "causal "), FLOATS, (False, True))
     return {
-        f"attention {causal}{name} {dtype} decomposable={split}": (
-            lambda t, s=shapes, d=dtype, c=bool(causal), p=split: attention(
-                t, s, d, causal=c, decomposable=p
-            )
+        f"attention {causal}{name} {dtype} decomposable={split}": bound(
+            attention, shapes, dtype, causal=bool(causal), decomposable=split
         )
         for (name, shapes), causal, dtype, split in every
     }
@@ -64,9 +62,7 @@ def masked(t: Lab, dtype: str, mask: str, shape: Shape, *, causal: bool = False)
 def masks() -> Laws:
     every = product(("FLOAT", "HALF"), ("BOOL", "FLOAT", "HALF", "BF16", "INT32"), MASKS)
     return {
-        f"attention {dtype} mask {mask} {shape}": (
-            lambda t, d=dtype, m=mask, s=shape: masked(t, d, m, s)
-        )
+        f"attention {dtype} mask {mask} {shape}": bound(masked, dtype, mask, shape)
         for dtype, mask, shape in every
     }
 

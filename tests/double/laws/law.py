@@ -13,9 +13,14 @@ FLOATS = ("FLOAT", "HALF", "BF16")
 INDICES = ("INT32", "INT64")
 
 
+def bound(make: Callable[..., Any], *values: Any, **named: Any) -> Law:
+    """Return a law that calls ``make`` with the lab and these."""
+    return lambda lab: make(lab, *values, **named)
+
+
 def each(name: str, values: Iterable[Any], make: Callable[[Lab, Any], Any]) -> Laws:
     """Return one law a value; the value follows the name."""
-    return {f"{name} {value}": (lambda lab, v=value: make(lab, v)) for value in values}
+    return {f"{name} {value}": bound(make, value) for value in values}
 
 
 def typed(name: str, make: Callable[[Lab, Any], Any], types: Iterable[str] = TYPES) -> Laws:
@@ -32,9 +37,7 @@ def members(
     """Return one law for each member of an enumeration and each type."""
     types = tuple(types)
     return {
-        f"{name} {member} {dtype}": (lambda lab, m=member, d=dtype: make(lab, m, d))
-        for member in of
-        for dtype in types
+        f"{name} {member} {dtype}": bound(make, member, dtype) for member in of for dtype in types
     }
 
 

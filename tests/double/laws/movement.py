@@ -49,6 +49,11 @@ LAWS: Laws = joined(
     members("slice", MODES, beyond),
     typed("slice FILL value", filled),
     typed("slice FILL input", filled_by_input),
+    {
+        "slice FILL value of another type": lambda t: put(
+            beyond(t, "FILL", "FLOAT"), input4=t.constant(1, "HALF")
+        ),
+    },
     typed("squeeze", lambda t, d: axes(t, "add_squeeze", (2, 1, 3), d, 1)),
     typed("unsqueeze", lambda t, d: axes(t, "add_unsqueeze", (2, 3), d, 1)),
     typed("reverse sequence", reverse),

@@ -16,6 +16,10 @@ PLAIN = "RELU SIGMOID TANH SOFTSIGN GELU_ERF GELU_TANH".split()
 WITH_NUMBERS = "LEAKY_RELU ELU SELU SOFTPLUS CLIP HARD_SIGMOID SCALED_TANH THRESHOLDED_RELU".split()
 
 
+def pair(t: Lab, kind: str, dtype: str, shape: tuple[int, ...]) -> Any:
+    return t.pair(t.input(shape, dtype), t.input(shape, dtype), kind)
+
+
 def activation(t: Lab, kind: str, dtype: str, shape: tuple[int, ...] = (2, 3)) -> Any:
     numbers = {"alpha": 0.5, "beta": 1.0} if kind in WITH_NUMBERS else {}
     return t.activate(t.input(shape, dtype), kind, **numbers)
@@ -66,8 +70,8 @@ LAWS: Laws = joined(
         ("EXP", "SQRT", "ABS", "NEG", "SIGN", "NOT", "ISNAN"),
         lambda t, kind, d: t.unary(t.input((), d), kind),
     ),
-    members("elementwise", ELEMENTWISE, lambda t, kind, d: t.pair(*t.inputs(2, (2, 3), d), kind)),
-    members("elementwise scalar", ("SUM",), lambda t, kind, d: t.pair(*t.inputs(2, (), d), kind)),
+    members("elementwise", ELEMENTWISE, lambda t, kind, d: pair(t, kind, d, (2, 3))),
+    members("elementwise scalar", ("SUM",), lambda t, kind, d: pair(t, kind, d, ())),
     members("activation", (*PLAIN, *WITH_NUMBERS), activation),
     members(
         "activation scalar", ("RELU", "TANH", "CLIP"), lambda t, kind, d: activation(t, kind, d, ())

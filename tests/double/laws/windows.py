@@ -38,10 +38,8 @@ def filters(
         x = t.input((1, 4, *(9,) * rank), dtype)
         weights = t.trt.Weights(t.type(dtype)) if given else t.weights(shape, stored or dtype)
         layer = getattr(t.net, method)(x, maps, window, weights)
-        named = {name: (number,) * rank for name, number in attributes.items()}
-        named |= {"num_groups": groups} if groups > 1 else {}
-        named |= {"input1": t.input(shape, dtype)} if given else {}
-        return put(layer, **named)
+        put(layer, **{name: (number,) * rank for name, number in attributes.items()})
+        return put(layer, num_groups=groups, **{"input1": t.input(shape, dtype)} if given else {})
 
     return make
 
