@@ -49,6 +49,8 @@ ROWS: list[Row] = [
     Row(sdpa, T(B, 2, S, 4), T(B, 2, S, 4), T(B, 2, S, 4), T(S, S), scale=0.3),
     Row(sdpa, T(B, 2, 5, 4), T(B, 2, S, 4), T(B, 2, S, 4), T(B, 1, 1, S, dtype=BOOL)),
     Row(sdpa, T(B, S, 4, dtype=HALF), T(B, S, 4, dtype=HALF), T(B, S, 6, dtype=HALF)),
+    Row(sdpa, T(B, 2, S, 4), T(B, 2, S, 4), T(B, 2, S, 6), is_causal=True, name="wider values"),
+    Row(sdpa, T(B, 2, S, 4), *(T(B, 2, S, n) for n in (4, 6)), T(B, 1, 1, S, dtype=BOOL)),
     Row(sdpa, T(3, 4), T(5, 4), T(5, 4), name="attention rank 2"),
     Row(sdpa, T(1, 2, 3, 4), T(1, 2, 3, 4), T(1, 2, 3, 4), None, 0.1, raises=UnsupportedError),
     Row(multi_head(False), *MHA, name="multi_head_attention"),

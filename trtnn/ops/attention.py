@@ -39,7 +39,10 @@ __all__ = ["Attention", "multi_head_attention_forward", "scaled_dot_product_atte
 
 @dataclass(frozen=True, repr=False)
 class Attention(Op):
-    """``softmax(q @ k.T + mask) @ v`` on (B, H, S, D), without a scale; a bool mask keeps True."""
+    """``softmax(q @ k.T + mask) @ v`` on (B, H, S, D), without a scale; a bool mask keeps True.
+
+    All three have one D: TensorRT refuses values of another width.
+    """
 
     causal: bool
 
@@ -51,7 +54,7 @@ class Attention(Op):
         require_same_dtype("attention", q, k, v)
         if not q.rank == k.rank == v.rank == 4:
             raise ShapeError(f"attention: expected rank 4, got q {q}, k {k} and v {v}")
-        pairs = ((q, k, -1), (k, v, -2), (q, k, 0), (q, k, 1), (q, v, 0), (q, v, 1))
+        pairs = ((q, k, -1), (q, v, -1), (k, v, -2), (q, k, 0), (q, k, 1), (q, v, 0), (q, v, 1))
         for one, other, axis in pairs:
             sizes = (one.shape[axis], other.shape[axis])
             if sizes[0] != sizes[1]:
@@ -159,7 +162,7 @@ def scaled_dot_product_attention(
         scale = 1.0 / math.sqrt(width)
     q = query if scale == 1.0 else mul(query, scale)
     heads = {shape_of(t)[:-2] for t in (query, key, value)}
-    if rank > 4 or len(heads) > 1:
+    if rank > 4 or len(heads) > 1 or shape_of(value)[-1] != width:
         return _composed(q, key, value, attn_mask, is_causal)
     operands = [_four(t) for t in (q, key, value)]
     if attn_mask is not None:
