@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from tests.rows import B, C, Row, S, T
 from trtnn.errors import ShapeError, UnsupportedError
 
-HALF = torch.float16
+HALF, BFLOAT = torch.float16, torch.bfloat16
+NO_BFLOAT = {"8.6": "has no bfloat16"}
 
 ROWS: list[Row] = [
     Row(F.conv1d, T(B, 4, 9), C(6, 4, 3), C(6), 2, 1),
@@ -42,6 +43,85 @@ ROWS: list[Row] = [
     Row(F.conv_transpose1d, T(B, 3, S), C(3, 2, 4), C(2), 2, 1),
     Row(F.conv_transpose1d, T(B, 2, S), C(2, 2, 2), C(2), 2, 0, 1, name="beyond"),
     Row(F.conv_transpose3d, T(B, 2, 3, 2, 2), C(2, 2, 2, 3, 2), C(2), (2, 1, 1), (0, 1, 0)),
+    Row(
+        F.conv_transpose2d,
+        T(B, 4, S, 4),
+        C(4, 2, 3, 2),
+        C(4),
+        (2, 3),
+        (1, 0),
+        (0, 1),
+        2,
+        (2, 3),
+        name="conv_transpose2d with stride and dilation",
+    ),
+    Row(
+        F.conv_transpose1d,
+        T(B, 2, S),
+        C(2, 3, 3),
+        C(3),
+        2,
+        1,
+        1,
+        1,
+        2,
+        name="conv_transpose1d with stride and dilation",
+    ),
+    Row(
+        F.conv_transpose3d,
+        T(B, 2, 3, 2, 2),
+        C(2, 2, 2, 2, 1),
+        None,
+        2,
+        0,
+        0,
+        1,
+        (3, 1, 1),
+        name="conv_transpose3d with stride and dilation",
+    ),
+    Row(
+        F.conv_transpose2d,
+        T(B, 2, 3, 3),
+        T(2, 3, 2, 2),
+        T(3),
+        2,
+        0,
+        0,
+        1,
+        2,
+        unsupported=dict.fromkeys(
+            ("10", "11", "rtx"), "takes no stride above 1 with a dilation above 1"
+        ),
+        name="stride and dilation of a kernel that is an input",
+    ),
+    Row(
+        F.conv_transpose2d,
+        T(B, 2, 4, 4),
+        T(2, 3, 3, 3),
+        T(3),
+        2,
+        1,
+        name="conv_transpose2d of a kernel that is an input",
+    ),
+    *(
+        Row(
+            F.conv_transpose2d,
+            T(B, 2, S, 4, dtype=BFLOAT),
+            *rest,
+            2,
+            1,
+            1,
+            name="conv_transpose2d of bfloat16",
+            unsupported=NO_BFLOAT,
+        )
+        for rest in (
+            (C(2, 3, 3, 3, dtype=BFLOAT), C(3, dtype=BFLOAT)),
+            (C(2, 3, 3, 3, dtype=BFLOAT), T(3, dtype=BFLOAT)),
+            (T(2, 3, 3, 3, dtype=BFLOAT), C(3, dtype=BFLOAT)),
+            (T(2, 3, 3, 3, dtype=BFLOAT), T(3, dtype=BFLOAT)),
+            (C(2, 3, 3, 3, dtype=BFLOAT), None),
+        )
+    ),
     Row(F.conv_transpose2d, T(1, 3, 4, 4), C(2, 2, 3, 3), raises=ShapeError),
     Row(F.conv_transpose2d, T(1, 2, 4, 4), C(2, 2, 3, 3), None, 2, 1, 2, raises=ShapeError),
     Row(F.conv2d, T(1, 3, 4, 4), C(4, 3, 3), raises=ShapeError, name="a kernel of rank 3"),

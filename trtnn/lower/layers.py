@@ -80,6 +80,9 @@ class Layers:
     def size_tensor(self, size: Size) -> ITensor:
         raise NotImplementedError
 
+    def _where(self) -> Any:
+        raise NotImplementedError
+
     def done(
         self, layer: Any, dtype: torch.dtype, shape: Sequence[Size], computes: torch.dtype | None
     ) -> ITensor:

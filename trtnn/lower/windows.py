@@ -7,12 +7,31 @@ from typing import Any
 
 import torch
 
+from trtnn.errors import UnsupportedError
 from trtnn.lower.layers import Handle, ITensor, Layers, Operand, bits, is_static
 from trtnn.sizes.dims import Size
 
 
+def spread_out(kernel: torch.Tensor, steps: tuple[int, ...]) -> torch.Tensor:
+    """Return a kernel whose entries stand ``steps`` apart, with zeros between them.
+
+    >>> spread_out(torch.ones(1, 1, 1, 2), (1, 2))
+    tensor([[[[1., 0., 1.]]]])
+    """
+    sizes = [(size - 1) * step + 1 for size, step in zip(kernel.shape[2:], steps, strict=True)]
+    result = kernel.new_zeros(*kernel.shape[:2], *sizes)
+    result[(..., *(slice(None, None, step) for step in steps))] = kernel.detach()
+    return result
+
+
 class Windows(Layers):
     """The layers that look at images, and those that normalize them."""
+
+    def widened(self, x: Operand) -> Operand:
+        """Return an operand in float32; a constant stays one."""
+        if isinstance(x, Handle):
+            return self.derive(torch.Tensor.float, x)[0]
+        return self.cast(x, torch.float32)
 
     def convolution(
         self,
@@ -53,6 +72,15 @@ class Windows(Layers):
     ) -> ITensor:
         x = self.tensor(x)
         maps = kernel.shape[1] * groups
+        if x.dtype == torch.bfloat16:  # TensorRT for RTX 1.7.1: "Could not infer output types"
+            wide, own, more = self._deconvolution_operands(x, kernel, bias)
+            done = self.deconvolution(wide, own, more, stride, pre, post, dilation, groups)
+            if bias is not None and more is None:
+                column = self.shuffle(self.widened(bias), shape=(1, maps, *(1,) * (x.rank - 2)))
+                done = self.elementwise(done, column, "SUM")
+            return self.cast(done, x.dtype)
+        if max(stride) > 1 and max(dilation) > 1:
+            kernel, dilation = self._without_dilation(kernel, dilation)
         window = tuple(kernel.shape[2:])
         layer = self._filter(self.network.add_deconvolution_nd, x, maps, (kernel, bias))
         if layer is not None:
@@ -66,6 +94,35 @@ class Windows(Layers):
             )
         ]
         return self.done(layer, x.dtype, (x.shape[0], maps, *out), x.dtype)
+
+    def _deconvolution_operands(
+        self, x: ITensor, kernel: Operand, bias: Operand | None
+    ) -> tuple[Operand, Operand, Operand | None]:
+        """Return the operands in float32, without a bias that is a tensor: it is added later.
+
+        Inside, it fails after such casts: "CHECK(graph->ssa_validation()) failed" (RTX 1.7.1).
+        """
+        inside = self.widened(bias) if isinstance(bias, Handle) else None
+        return self.widened(x), self.widened(kernel), inside
+
+    def _without_dilation(
+        self, kernel: Operand, dilation: Sequence[int]
+    ) -> tuple[Operand, Sequence[int]]:
+        """Return a kernel with its gaps filled with zeros, where TensorRT needs it, and steps of 1.
+
+        Raises:
+            UnsupportedError: The kernel is not a constant.
+        """
+        if self.library.target.dilates_strided_deconvolutions:
+            return kernel, dilation
+        if not isinstance(kernel, Handle):
+            raise UnsupportedError(
+                f"conv_transpose: {self.library.target.name} takes no stride above 1 with a "
+                "dilation above 1 where the kernel is computed",
+                hint="make the kernel a parameter or a buffer, or its dilation 1",
+                where=self._where(),
+            )
+        return self.derive(spread_out, kernel, tuple(dilation))[0], (1,) * len(dilation)
 
     def _filter(
         self, add: Any, x: ITensor, maps: Size, operands: tuple[Operand, Operand | None]
@@ -156,16 +213,8 @@ class Windows(Layers):
         x = self.tensor(x)
         dtype = x.dtype
         if dtype != torch.float32 and self.library.target.strongly_typed:
-            wide = [
-                self.derive(torch.Tensor.float, t)[0]
-                if isinstance(t, Handle)
-                else self.cast(t, torch.float32)
-                for t in (scale, bias)
-            ]
-            full = self.cast(x, torch.float32)
-            return self.cast(
-                self.normalization(full, wide[0], wide[1], axes, epsilon, groups), dtype
-            )
+            wide = [self.widened(t) for t in (x, scale, bias)]
+            return self.cast(self.normalization(*wide, axes, epsilon, groups), dtype)
         s, b = self.tensor(scale, x.rank), self.tensor(bias, x.rank)
         layer = self.network.add_normalization(x.handle, s.handle, b.handle, bits(axes))
         if layer is not None:

@@ -83,6 +83,14 @@ class Target:
     def scalars_in_unary(self) -> bool:
         return self.strongly_typed
 
+    @property
+    def dilates_strided_deconvolutions(self) -> bool:
+        """Whether a transposed convolution may have stride and dilation above 1; 8.6 takes it.
+
+        RTX 1.7.1: "Strided & Dilated Deconv are currently not supported"; 10 and 11 do not say.
+        """
+        return not self.strongly_typed
+
     def has_dtype(self, name: str) -> bool:
         """Say whether a dtype exists here; int64 travels as int32 where it does not."""
         return name == "int64" or _DTYPES.get(name) in self.dtypes
