@@ -7,6 +7,9 @@ import torch.nn.functional as F
 
 from tests.rows import B, Row, S, T
 from trtnn.errors import ShapeError, UnsupportedError
+from trtnn.sizes.dims import Dim
+
+Z = Dim("rows", 0, 2, 4)
 
 ROWS: list[Row] = [
     Row(lambda x: x[x.shape[0] - 3], T(B, 2), raises=ShapeError, name="an index of unknown sign"),
@@ -29,6 +32,8 @@ ROWS: list[Row] = [
     Row(torch.roll, T(3, B), 3, 0, name="roll once round"),
     Row(torch.roll, T(B, 3), 2, name="roll of all"),
     Row(torch.flip, T(B), (), name="flip of nothing"),
+    Row(torch.flip, T(0, 3), (0, 1), name="flip of a dim that is empty"),
+    Row(torch.flip, T(Z, S), (0, 1), name="flip of a dim that may be empty"),
     Row(torch.fliplr, T(B, 3)),
     Row(torch.flipud, T(B, 3)),
     Row(lambda x: x[0.5], T(3), raises=UnsupportedError, name="a float as an index"),

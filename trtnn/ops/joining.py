@@ -260,7 +260,8 @@ def flip(input: TensorT, *dims: Any) -> TensorT:
     axes = {axis_of("flip", dim, len(shape)) for dim in named} if shape else set()
     if not axes:
         return input
-    start = tuple(s - 1 if i in axes else 0 for i, s in enumerate(shape))
+    # The last entry; of an empty dim there is none, and TensorRT takes no negative start.
+    start = tuple(maximum(s - 1, 0) if i in axes else 0 for i, s in enumerate(shape))
     stride = tuple(-1 if i in axes else 1 for i in range(len(shape)))
     return bind(Slice(start, shape, stride), input)
 
