@@ -18,10 +18,20 @@ TAKES_DATA = frozenset(
 
 
 def refuse_data(graph: Graph, target: Any) -> None:
-    """Raise UnsupportedError where an op takes a size that depends on data, and cannot.
+    """Raise UnsupportedError where an op makes or takes a size that depends on data, and cannot.
 
-    Later versions document no such limit; strong typing tells them apart.
+    TensorRT for RTX makes none. 8.6 makes them, and few ops take them; later versions document no
+    such limit, and strong typing tells them apart.
     """
+    for node in graph.nodes:
+        if node.op.name == "NonZero" and "non_zero" not in target.layers:
+            raise UnsupportedError(
+                f"{target.name} has no NonZero: no size can depend on data, as of nonzero, "
+                "masked_select and x[mask]",
+                hint='TensorRT itself has it: backend="tensorrt"; or keep all entries, with '
+                "torch.where",
+                where=node.origin.source,
+            )
     if target.strongly_typed:
         return
     for node in graph.nodes:
