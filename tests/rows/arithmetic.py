@@ -122,7 +122,7 @@ ROWS: list[Row] = [
         torch.add,
         T(B, dtype=torch.float64),
         1.0,
-        unsupported=dict.fromkeys(("8.6", "10", "11"), "has no float64"),
+        unsupported=dict.fromkeys(("8.6", "10", "11", "rtx"), "has no float64"),
         name="float64",
     ),
     Row(

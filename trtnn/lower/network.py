@@ -338,7 +338,7 @@ def _check(net: Net, node: Node, value: Value, result: ITensor) -> ITensor:
     shape: tuple[int, ...] | None
     try:
         shape = tuple(result.handle.shape)
-    except ValueError:  # TensorRT cannot infer it: its Dims have a negative length
+    except (ValueError, RuntimeError):  # TensorRT cannot infer it: 8.6 and 10, and 11
         shape = None
     fits = (
         shape is not None
