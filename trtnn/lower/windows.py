@@ -213,8 +213,8 @@ class Windows(Layers):
         x = self.tensor(x)
         dtype = x.dtype
         if dtype != torch.float32 and self.library.target.strongly_typed:
-            wide = [self.widened(t) for t in (x, scale, bias)]
-            return self.cast(self.normalization(*wide, axes, epsilon, groups), dtype)
+            full, wide = self.widened(x), (self.widened(scale), self.widened(bias))
+            return self.cast(self.normalization(full, *wide, axes, epsilon, groups), dtype)
         s, b = self.tensor(scale, x.rank), self.tensor(bias, x.rank)
         layer = self.network.add_normalization(x.handle, s.handle, b.handle, bits(axes))
         if layer is not None:
