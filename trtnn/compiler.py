@@ -336,6 +336,7 @@ def optimize(graph: Graph, library: TensorRT) -> Graph:
     passes.refuse_data(graph, library.target)
     graph = passes.fold_norms(graph)
     graph = passes.decompose(graph, library.target)
+    graph = passes.cast_constants(graph, library.target)
     graph = passes.merge_equal(graph)
     graph = passes.absorb_pads(graph)
     graph = passes.absorb_expands(graph)

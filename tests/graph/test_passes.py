@@ -10,11 +10,13 @@ import torch
 import torch.nn.functional as F
 
 import trtnn
+from tests import double
 from tests.compare import error
-from trtnn import Input
+from trtnn import Dim, Input
 from trtnn.graph import passes
 from trtnn.graph.graph import Graph
 from trtnn.graph.interpreter import run
+from trtnn.trt.library import TensorRT
 
 X = Input((2, 3, 8, 8))
 W = torch.randn(4, 3, 3, 3)
@@ -53,6 +55,40 @@ def test_pads_are_absorbed_where_zeros_mean_the_same(name: str) -> None:
     x = torch.randn(2, 3, 8, 8)
     (result,), _ = run(absorbed, [x])
     assert error(result, function(x)) <= 1e-6
+
+
+def test_constants_of_a_type_without_a_layer_are_cast_before_they_are_cut() -> None:
+    wide = torch.arange(6, dtype=torch.float64).view(3, 2)
+
+    def forward(x: torch.Tensor, i: torch.Tensor) -> Any:
+        part = wide.t()[:, : x.shape[0]]
+        return part.float() + x, part[:, i].half(), torch.where(x > 0, part, wide[0, 0]).int()
+
+    batch = Dim("batch", 1, 2, 3)
+    graph = trtnn.trace(forward, [Input((batch,)), Input((2,), torch.int64)])
+    target = TensorRT(double.load("11")).target
+    changed = passes.cast_constants(graph, target)
+    changed.check()
+    assert not [v for v in changed.values() if v.spec.dtype == torch.float64]
+    inputs = [torch.tensor([1.0, -1.0]), torch.tensor([1, 0])]
+    for given, wanted in zip(run(changed, inputs)[0], forward(*inputs), strict=True):
+        assert given.dtype == wanted.dtype and torch.equal(given, wanted)
+
+
+def test_a_constant_of_a_type_without_a_layer_is_left_to_what_computes_with_it() -> None:
+    wide = torch.arange(3, dtype=torch.float64)
+    batch = Dim("batch", 1, 2, 3)
+
+    def forward(x: torch.Tensor) -> Any:
+        part = wide[: x.shape[0]]
+        return part * 2, part.float(), part
+
+    graph = trtnn.trace(forward, [Input((batch,))])
+    changed = passes.cast_constants(graph, TensorRT(double.load("11")).target)
+    changed.check()
+    results = run(changed, [torch.zeros(2)])[0]
+    for given, wanted in zip(results, forward(torch.zeros(2)), strict=True):
+        assert given.dtype == wanted.dtype and torch.equal(given, wanted)
 
 
 def test_equal_nodes_are_merged_but_for_outputs() -> None:

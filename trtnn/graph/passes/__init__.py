@@ -1,6 +1,7 @@
 """Graph to graph functions, applied in the order in which ``compiler.py`` lists them."""
 
 from trtnn.graph.passes.absorb import absorb_expands
+from trtnn.graph.passes.constants import cast_constants
 from trtnn.graph.passes.decompose import decompose
 from trtnn.graph.passes.equal import merge_equal
 from trtnn.graph.passes.fold import fold_norms
@@ -11,6 +12,7 @@ from trtnn.graph.passes.shuffles import merge_shuffles
 __all__ = [
     "absorb_expands",
     "absorb_pads",
+    "cast_constants",
     "decompose",
     "fold_norms",
     "merge_equal",
