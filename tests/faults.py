@@ -170,19 +170,21 @@ def swapped(original: Any, net: Net, a: Any, b: Any, kind: str) -> Any:
     return original(net, b, a, kind) if kind == "SUB" else original(net, a, b, kind)
 
 
-def unnamed(original: Any, net: Net, value: Any) -> Any:
-    tensor = original(net, value)
+def unnamed(original: Any, net: Net, *arguments: Any) -> Any:
+    tensor = original(net, *arguments)
     for axis, size in enumerate(tensor.shape):
         if isinstance(size, Expr):
             tensor.handle.set_dimension_name(axis, "")
     return tensor
 
 
-def plain_output(net: Net, index: int, tensor: ITensor) -> None:
+def plain_output(net: Net, index: int, tensor: ITensor, *, constant: bool) -> None:
     tensor.handle.name = f"output_{index}"
     net.network.mark_output(tensor.handle)
 
 
-def output_named_as_input(original: Any, net: Net, index: int, tensor: ITensor) -> None:
-    original(net, index, tensor)
+def output_named_as_input(
+    original: Any, net: Net, index: int, tensor: ITensor, *, constant: bool
+) -> None:
+    original(net, index, tensor, constant=constant)
     tensor.handle.name = net.graph.inputs[0].name

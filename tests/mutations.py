@@ -19,7 +19,6 @@ from trtnn.lower.network import Net
 from trtnn.lower.windows import Windows
 from trtnn.ops.arithmetic import Elementwise, Select
 from trtnn.ops.attention import Attention
-from trtnn.ops.movement import Identity
 from trtnn.ops.pointwise import Gelu
 from trtnn.trt.library import Target, TensorRT
 
@@ -116,7 +115,7 @@ TOLD = [
         relu, (HALVES,), old(Violation, "flag OBEY_PRECISION_CONSTRAINTS is missing"),
     ),
     Fault("a half output is not told its type",
-        put(network, "_mark_output", faults.plain_output),
+        put(network, "mark_output", faults.plain_output),
         lambda x: x.t(), (HALVES,), old(Violation, "would come out as FLOAT"),
     ),
 ]  # fmt: skip
@@ -261,7 +260,7 @@ SIZES = [
         every(BuildError, "negative size on axis 0"),
     ),
     Fault("dimensions are not named",
-        around(network, "_add_input", faults.unnamed),
+        around(network, "add_input", faults.unnamed),
         lambda x, y: x + y, (ROW, ROW), every(Violation, "give both one dimension name"),
     ),
 ]  # fmt: skip
@@ -277,11 +276,11 @@ NAMES = [
         old(AttributeError, "AttentionNormalizationOp"),
     ),
     Fault("an output has the name of an input",
-        around(network, "_mark_output", faults.output_named_as_input),
+        around(network, "mark_output", faults.output_named_as_input),
         relu, (ROW,), every(BuildError, "repeated tensor name"),
     ),
     Fault("an input is an output as it is",
-        put(Identity, "lower", lambda op, net, x: x),
+        put(Layers, "identity", lambda net, x: net.tensor(x)),
         lambda x: x.clone(), (ROW,), every(BuildError, "is an input"),
     ),
 ]  # fmt: skip

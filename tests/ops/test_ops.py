@@ -103,10 +103,13 @@ def check_lowering(graph: Graph, version: str, dims: list[Dim]) -> None:
     if shapes := profile_shapes(graph):
         library.profile(builder, config, shapes)
     library.build(builder, network, config)
-    tensors += [(v, network.get_output(i)) for i, v in enumerate(lowered.outputs)]
+    outputs = [(v, network.get_output(i)) for i, v in enumerate(lowered.outputs)]
     counted = sizes_of_data(lowered)
-    for value, tensor in tensors:
-        dtype = library.dtype(str(value.spec.dtype).removeprefix("torch."))
+    inside = [(net.kind(v.spec.dtype), v, tensor) for v, tensor in tensors]
+    names = [str(v.spec.dtype).removeprefix("torch.") for v, _ in outputs]
+    outside = [(library.dtype(n), *pair) for n, pair in zip(names, outputs, strict=True)]
+    tensors += outputs
+    for dtype, value, tensor in inside + outside:
         assert double.typed(tensor) == dtype, f"{value} is {double.typed(tensor)}, not {dtype}"
     for end in ("min", "opt", "max"):
         bindings = {d.name: getattr(d, end) for d in dims}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tests.rows import B, Row, S, T
+from tests.rows import B, C, Row, S, T
 from trtnn.errors import ShapeError, UnsupportedError
 from trtnn.sizes.dims import Dim
 
@@ -59,6 +59,14 @@ ROWS: list[Row] = [
     Row(torch.flatten, T(2, 3), 1, 0, raises=ShapeError),
     Row(torch.squeeze, T(B, 1), raises=ShapeError, name="squeeze of a Dim that may be 1"),
     Row(torch.squeeze, T(1, 2, 1), name="squeeze of all"),
+    Row(lambda x: x.t().t(), T(B, 3), name="transposes that cancel"),
+    Row(lambda x: x.view(-1, 6).view(x.shape), T(2, 3), name="reshapes that cancel"),
+    Row(lambda x: (x + 1, (x + 1).t().t()), T(B, 3), name="a sum, and turned twice"),
+    Row(lambda x: (lambda a: (a, a.t().t(), a.t()))(x * 2), T(B, 3), name="one result thrice"),
+    Row(lambda x: x.repeat_interleave(1, 0), T(B, 3), name="each once"),
+    Row(lambda x, c: (c, c.t().t(), x, x), T(B, 3), C(2, 2), name="constants and inputs"),
+    Row(lambda x: (x.int(), x.long(), x.long()), T(B, dtype=torch.int32), name="kinds of integers"),
+    Row(lambda x: torch.ones(()), T(B), name="a constant alone"),
     Row(torch.squeeze, T(1, 2, 1), (0, 1), name="squeeze of a dim that is not 1"),
     Row(torch.permute, T(2, 3), (0, 0), raises=ShapeError),
     Row(torch.t, T(1, 2, 3), raises=UnsupportedError),

@@ -52,6 +52,14 @@ class Handle:
 
 Operand: TypeAlias = ITensor | Handle
 COMPARISONS = frozenset({"EQUAL", "GREATER", "LESS"})
+PICKS = frozenset({"MAX", "MIN"})  # the result is an entry of the operands
+DIVISIONS = frozenset({"DIV", "FLOOR_DIV"})
+# TensorRT has these at the border of a network only, and there it only casts them (INT8 beside
+# quantization too). Inside they are int32, and every entry is one that the type can hold: what
+# comes in or is a constant is; layers that move, pick or compare entries keep it so; and what a
+# layer computes, or converts from another type, goes through ``Layers.wrapped`` at once, in
+# ``Net.done`` and in ``cast``. So no layer ever reads an entry that is out of range.
+EIGHT_BITS = frozenset({torch.uint8, torch.int8})
 
 
 def bits(axes: Sequence[int]) -> int:
@@ -116,7 +124,9 @@ class Layers:
         operation = getattr(self.library.trt.ElementWiseOperation, kind)
         layer = self.network.add_elementwise(a.handle, b.handle, operation)
         dtype = torch.bool if kind in COMPARISONS else a.dtype
-        return self.done(layer, dtype, broadcast(kind, a.shape, b.shape), a.dtype)
+        inside = kind in PICKS or (kind in DIVISIONS and a.dtype == torch.uint8)
+        computes = picked(a.dtype) if inside else a.dtype
+        return self.done(layer, dtype, broadcast(kind, a.shape, b.shape), computes)
 
     def select(self, condition: Operand, a: Operand, b: Operand) -> ITensor:
         rank = max(condition.rank, a.rank, b.rank)
@@ -125,11 +135,48 @@ class Layers:
         return self.done(layer, x.dtype, broadcast("where", c.shape, x.shape, y.shape), None)
 
     def cast(self, x: Operand, dtype: torch.dtype) -> ITensor:
-        x = self.tensor(x)
+        if isinstance(x, Handle):  # when it is made: its own type may be one that TensorRT lacks
+            return self.tensor(self.derive(torch.Tensor.to, x, dtype)[0])
+        if dtype in EIGHT_BITS and x.dtype not in (dtype, torch.bool):
+            whole = x if x.dtype == torch.int64 else self.cast(x, torch.int32)
+            return self.wrapped(whole, dtype)
         kind, wanted = self.kind(x.dtype), self.kind(dtype)
         if kind == wanted:
             return ITensor(x.handle, dtype, x.shape)
         return self.done(self.network.add_cast(x.handle, wanted), dtype, x.shape, None)
+
+    def wrapped(self, x: ITensor, dtype: torch.dtype) -> ITensor:
+        """Return int32 or int64 as an 8-bit type, modulo 256 as PyTorch's arithmetic is."""
+
+        def reduced(x: ITensor, step: int) -> ITensor:
+            number = [Handle(torch.tensor(n, dtype=x.dtype)) for n in (step, 256)]
+            quotient = self.elementwise(x, number[0], "FLOOR_DIV")
+            return self.elementwise(x, self.elementwise(quotient, number[1], "PROD"), "SUB")
+
+        inside = reduced(x, 256)  # 0 to 255; no step overflows
+        if dtype == torch.int8:
+            inside = reduced(inside, 128)  # 128 to 255 become -128 to -1
+        return ITensor(self.cast(inside, torch.int32).handle, dtype, x.shape)
+
+    def entered(self, x: ITensor) -> ITensor:
+        """Return an 8-bit input of the network as it is inside."""
+        # TensorRT documents casts of UINT8 to and from floats only.
+        kinds = (torch.float32, torch.int32) if x.dtype == torch.uint8 else (torch.int32,)
+        return ITensor(self._through(x, *kinds).handle, x.dtype, x.shape)
+
+    def left(self, x: ITensor) -> ITensor:
+        """Return an 8-bit value as it leaves the network."""
+        whole = ITensor(x.handle, torch.int32, x.shape)
+        if x.dtype == torch.uint8:
+            whole = self._through(whole, torch.float32)
+        kind = self.library.dtype(str(x.dtype).removeprefix("torch."))
+        return self.done(self.network.add_cast(whole.handle, kind), x.dtype, x.shape, None)
+
+    def _through(self, x: ITensor, *dtypes: torch.dtype) -> ITensor:
+        for dtype in dtypes:
+            layer = self.network.add_cast(x.handle, self.kind(dtype))
+            x = self.done(layer, dtype, x.shape, None)
+        return x
 
     def identity(self, x: Operand) -> ITensor:
         x = self.tensor(x)
@@ -161,7 +208,8 @@ class Layers:
         operation = getattr(self.library.trt.ReduceOperation, kind)
         layer = self.network.add_reduce(x.handle, operation, bits(axes), keep_dims)
         shape = [1 if i in axes else s for i, s in enumerate(x.shape) if keep_dims or i not in axes]
-        return self.done(layer, x.dtype, shape, x.dtype)
+        computes = picked(x.dtype) if kind in PICKS else x.dtype
+        return self.done(layer, x.dtype, shape, computes)
 
     def softmax(self, x: Operand, axis: int) -> ITensor:
         x = self.tensor(x)
@@ -286,7 +334,7 @@ class Layers:
             scalar = self.cast(self.size_tensor(count), torch.int32)
             layer.set_input(1, scalar.handle)
         shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
-        values = self.done(layer, x.dtype, shape, x.dtype)
+        values = self.done(layer, x.dtype, shape, picked(x.dtype))
         indices = ITensor(layer.get_output(1), torch.int32, shape)
         return values, self.cast(indices, torch.int64)
 
@@ -304,6 +352,11 @@ class Layers:
         x = self.identity(x)
         found = self.done(self.network.add_non_zero(x.handle), torch.int32, (x.rank, count), None)
         return self.cast(self.shuffle(found, first=(1, 0)), torch.int64)
+
+
+def picked(dtype: torch.dtype) -> torch.dtype | None:
+    """Return what a layer that picks entries computes in; integers stay what they are."""
+    return dtype if dtype.is_floating_point else None
 
 
 def is_static(sizes: Sequence[Size]) -> bool:

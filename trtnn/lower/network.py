@@ -10,7 +10,8 @@ import torch
 from trtnn.errors import BuildError, GraphError, UnsupportedError
 from trtnn.graph.graph import Graph, Node, Value, as_tuple
 from trtnn.graph.program import ProgramBuilder
-from trtnn.lower.layers import Handle, ITensor, Operand
+from trtnn.lower.border import add_input, mark_output
+from trtnn.lower.layers import EIGHT_BITS, Handle, ITensor, Operand
 from trtnn.lower.recipes import Stored, named, stored
 from trtnn.lower.windows import Windows
 from trtnn.sizes.dims import Dim, Expr, Size, bounds
@@ -89,11 +90,12 @@ class Net(Windows):
         return self.constants[key]
 
     def kind(self, dtype: torch.dtype) -> Any:
-        """Return TensorRT's DataType of a torch dtype.
+        """Return TensorRT's DataType of a torch dtype, as it is inside a network.
 
         Raises:
             UnsupportedError: This TensorRT has none.
         """
+        dtype = torch.int32 if dtype in EIGHT_BITS else dtype
         name = str(dtype).removeprefix("torch.")
         if not self.target.has_dtype(name):
             raise UnsupportedError(f"{self.target.name} has no {name}", where=self._where())
@@ -235,7 +237,8 @@ class Net(Windows):
         """Check, name and type a new layer, and return its output.
 
         Args:
-            computes: The type that it computes in; None for one that only moves entries.
+            computes: The type that it computes in; None for one that only moves entries: those
+                of 8 bits then stay in their range.
         """
         output = self._named(layer)
         if self.half and not self.target.strongly_typed:
@@ -244,6 +247,8 @@ class Net(Windows):
             if kind is not None and kind.is_floating_point:
                 name = str(kind).removeprefix("torch.")
                 self.library.constrain(layer, name, output=dtype == kind)
+        if dtype in EIGHT_BITS and computes is not None:
+            return self.wrapped(ITensor(output, torch.int32, tuple(shape)), dtype)
         return ITensor(output, dtype, tuple(shape))
 
     def _named(self, layer: Any) -> Any:
@@ -292,7 +297,7 @@ def lower(graph: Graph, library: TensorRT, network: Any) -> Net:
     tensors: dict[Value, Operand] = {
         value: Handle(constant.tensor, constant.slot) for value, constant in graph.constants.items()
     }
-    inputs = {value.name: _add_input(net, value) for value in graph.inputs}
+    inputs = {v.name: add_input(net, v, graph.formats.get(v.name)) for v in graph.inputs}
     tensors.update(zip(graph.inputs, inputs.values(), strict=True))
     integers = graph.integers()
     for solution in solve(integers):
@@ -309,27 +314,10 @@ def lower(graph: Graph, library: TensorRT, network: Any) -> Net:
                     net.sources.setdefault(size.sym.name, source)  # type: ignore[arg-type]
     net.node = None
     for index, value in enumerate(graph.outputs):
-        _mark_output(net, index, net.tensor(tensors[value]))
+        tensor = net.tensor(tensors[value])
+        constant = any(tensor.handle is made.handle for made in net.constants.values())
+        mark_output(net, index, tensor, constant=constant)
     return net
-
-
-def _add_input(net: Net, value: Value) -> ITensor:
-    spec = value.spec
-    name = str(spec.dtype).removeprefix("torch.")
-    if not net.target.has_dtype(name):
-        raise UnsupportedError(f"input {value.name}: {net.target.name} has no {name}")
-    dims = tuple(s if isinstance(s, int) else -1 for s in spec.shape)
-    handle = net.network.add_input(value.name, net.kind(spec.dtype), dims)
-    if handle is None:
-        raise BuildError(f"TensorRT refused input {value.name}: {net.library.log.take()}")
-    for axis, size in enumerate(spec.shape):
-        if isinstance(size, Expr):
-            # Without names, TensorRT branches on whether two batches are equal.
-            handle.set_dimension_name(axis, str(size))
-    if form := net.graph.formats.get(value.name):
-        channels = spec.shape[1]
-        net.library.require_format(handle, form, name, lambda n: bounds(channels % n) == (0, 0))
-    return ITensor(handle, spec.dtype, spec.shape)
 
 
 def _check(net: Net, node: Node, value: Value, result: ITensor) -> ITensor:
@@ -355,10 +343,3 @@ def _check(net: Net, node: Node, value: Value, result: ITensor) -> ITensor:
             where=node.origin.source,
         )
     return ITensor(result.handle, spec.dtype, spec.shape)
-
-
-def _mark_output(net: Net, index: int, tensor: ITensor) -> None:
-    tensor.handle.name = f"output_{index}"
-    net.network.mark_output(tensor.handle)
-    if not net.target.strongly_typed:
-        tensor.handle.dtype = net.kind(tensor.dtype)

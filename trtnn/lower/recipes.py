@@ -49,6 +49,8 @@ def stored(
     host = tensor.detach().cpu().contiguous()
     if host.dtype == torch.int64 and target.index_dtype == "int32":
         host = narrowed(host, target, where)
+    if host.dtype in (torch.uint8, torch.int8):  # TensorRT computes with none of 8 bits
+        host = host.to(torch.int32)
     name = _name(host)
     if not target.has_dtype(name):
         raise UnsupportedError(f"{target.name} has no {name} constants", where=where)

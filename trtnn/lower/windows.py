@@ -20,7 +20,8 @@ def spread_out(kernel: torch.Tensor, steps: tuple[int, ...]) -> torch.Tensor:
     """
     sizes = [(size - 1) * step + 1 for size, step in zip(kernel.shape[2:], steps, strict=True)]
     result = kernel.new_zeros(*kernel.shape[:2], *sizes)
-    result[(..., *(slice(None, None, step) for step in steps))] = kernel.detach()
+    places = (slice(None), slice(None), *(slice(None, None, step) for step in steps))
+    result[places] = kernel.detach()
     return result
 
 

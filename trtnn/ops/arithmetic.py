@@ -164,14 +164,22 @@ def result_type(*operands: Any) -> torch.dtype:
     return dtype if dtype is not None else result.dtype
 
 
-def promote(*operands: Any, floating: bool = False) -> list[TensorT]:
-    """Return operands as tensors of PyTorch's result type."""
+def promote(*operands: Any, floating: bool = False, exact: bool = False) -> list[TensorT]:
+    """Return operands as tensors of PyTorch's result type.
+
+    An integer that does not fit wraps around, as in PyTorch's arithmetic; if ``exact``, it is
+    refused.
+    """
     with torch._C.DisableTorchFunction():
         dtype = result_type(*operands)
     if floating and not dtype.is_floating_point:
         dtype = torch.float32
     symbolic = (torch.SymInt, torch.SymFloat)
-    tensors = [tensor_of(o, None if isinstance(o, symbolic) else dtype) for o in operands]
+    wraps = not exact and not dtype.is_floating_point
+    tensors = [
+        tensor_of(o, None if isinstance(o, symbolic) or (wraps and type(o) is int) else dtype)
+        for o in operands
+    ]
     return [cast(t, dtype) for t in tensors]
 
 
@@ -385,7 +393,7 @@ def where(condition: TensorT, input: Any = None, other: Any = None) -> TensorT:
     """Take ``input`` where ``condition`` holds, ``other`` elsewhere."""
     if input is None or other is None:
         raise UnsupportedError("where: expected condition, input and other")
-    return bind(Select(), condition, *promote(input, other))
+    return bind(Select(), condition, *promote(input, other, exact=True))
 
 
 @torch_function(T.masked_fill, torch.masked_fill)
@@ -430,6 +438,8 @@ def _convert(dtype: torch.dtype) -> Callable[..., TensorT]:
 
 torch_function(T.bfloat16)(_convert(torch.bfloat16))
 torch_function(T.bool)(_convert(torch.bool))
+torch_function(T.byte)(_convert(torch.uint8))
+torch_function(T.char)(_convert(torch.int8))
 torch_function(T.double)(_convert(torch.float64))
 torch_function(T.float)(_convert(torch.float32))
 torch_function(T.half)(_convert(torch.float16))

@@ -134,7 +134,8 @@ def unary(kind: str, input: TensorT) -> TensorT:
     """Apply a unary function; integers become float32 first, as in PyTorch."""
     spec = spec_of(input)
     if not spec.dtype.is_floating_point:
-        if kind in ("CEIL", "FLOOR", "ROUND"):
+        unsigned = spec.dtype == torch.uint8
+        if kind in ("CEIL", "FLOOR", "ROUND") or (kind == "ABS" and unsigned):
             return input
         if kind == "ABS":
             return bind(Elementwise("MAX"), input, mul(input, -1))
@@ -145,7 +146,7 @@ def unary(kind: str, input: TensorT) -> TensorT:
         if kind == "SIGN":
             if spec.dtype == torch.bool:
                 return input
-            return clamp(input, -1, 1)
+            return clamp(input, 0 if unsigned else -1, 1)
         input = cast(input, torch.float32)
     return bind(Unary(kind), input)
 
@@ -312,7 +313,7 @@ def clamp(input: TensorT, min: Any = None, max: Any = None) -> TensorT:
     given = [(kind, bound) for kind, bound in bounds if bound is not None]
     if not given:
         raise UnsupportedError("clamp: expected min or max, got neither")
-    result, *others = promote(input, *(bound for _, bound in given))
+    result, *others = promote(input, *(bound for _, bound in given), exact=True)
     for (kind, _), other in zip(given, others, strict=True):
         result = bind(Elementwise(kind), result, other)
     return result

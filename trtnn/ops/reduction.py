@@ -154,14 +154,19 @@ def prod(input: TensorT, dim: Any = None, keepdim: bool = False, *, dtype: Any =
 def any(input: TensorT, dim: Any = None, keepdim: bool = False) -> TensorT:
     """Say whether an entry along ``dim`` is true."""
     truth = cast(cast(input, torch.bool), torch.int32)
-    return cast(_reduce("any", "MAX", truth, dim, keepdim), torch.bool)
+    return cast(_reduce("any", "MAX", truth, dim, keepdim), _answer(input))
 
 
 @torch_function(torch.all, T.all)
 def all(input: TensorT, dim: Any = None, keepdim: bool = False) -> TensorT:
     """Say whether every entry along ``dim`` is true."""
     truth = cast(cast(input, torch.bool), torch.int32)
-    return cast(_reduce("all", "MIN", truth, dim, keepdim), torch.bool)
+    return cast(_reduce("all", "MIN", truth, dim, keepdim), _answer(input))
+
+
+def _answer(input: TensorT) -> torch.dtype:
+    """Return the dtype of an answer about entries: PyTorch keeps uint8."""
+    return torch.uint8 if spec_of(input).dtype == torch.uint8 else torch.bool
 
 
 @torch_function(torch.var, T.var)

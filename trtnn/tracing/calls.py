@@ -47,7 +47,7 @@ VIEWS = frozenset(
 SAME = frozenset(
     {
         *(T.to, T.type, T.type_as, T.float, T.half, T.bfloat16, T.double, T.int, T.long, T.bool),
-        *(T.detach, torch.detach, T.cpu, T.cuda, *_getters("data")),
+        *(T.byte, T.char, T.detach, torch.detach, T.cpu, T.cuda, *_getters("data")),
     }
 )
 """Where the result is the first operand itself, PyTorch's is too."""

@@ -46,11 +46,8 @@ _DTYPES = {
 _WAITS_FOR_DEFAULT_STREAM = ("8.6.0",)
 _EXTRAS = {TENSORRT: "cuda", RTX: "rtx"}  # of trtnn, which install each
 # Layers that a package lists and cannot build, which nothing but a build tells.
-_WITHOUT_KERNELS = {
-    TENSORRT: frozenset[str](),
-    # 1.7.1.116: "has no runners that implement it"; NVIDIA/TensorRT-RTX#36.
-    RTX: frozenset({"non_zero", "nms"}),
-}
+# RTX 1.7.1.116: "has no runners that implement it"; NVIDIA/TensorRT-RTX#36.
+_WITHOUT_KERNELS = {RTX: frozenset({"non_zero", "nms"})}
 
 
 @dataclass(frozen=True)
@@ -90,6 +87,14 @@ class Target:
         RTX 1.7.1: "Strided & Dilated Deconv are currently not supported"; 10 and 11 do not say.
         """
         return not self.strongly_typed
+
+    @property
+    def casts_int8(self) -> bool:
+        """Whether a network may have int8 at its border without quantization.
+
+        8.6 wants a dynamic range for such a tensor, and calibrates it where there is none.
+        """
+        return self.strongly_typed
 
     def has_dtype(self, name: str) -> bool:
         """Say whether a dtype exists here; int64 travels as int32 where it does not."""
@@ -141,14 +146,11 @@ def check_version(module: ModuleType) -> None:
                 f"{title_of(module)} is not supported", hint="install TensorRT for RTX 1.7 or later"
             )
         return
-    if major == 10 and minor < 12:
+    early = major == 10 and minor < 12
+    if early or (major, minor) < (8, 6) or major == 9:
+        reason = ": strong typing is incomplete before 10.12" if early else " is not supported"
         raise BackendError(
-            f"TensorRT {module.__version__}: strong typing is incomplete before 10.12",
-            hint="install TensorRT 8.6, 10.12 or later, or 11",
-        )
-    if (major, minor) < (8, 6) or major == 9:
-        raise BackendError(
-            f"TensorRT {module.__version__} is not supported",
+            f"TensorRT {module.__version__}{reason}",
             hint="install TensorRT 8.6, 10.12 or later, or 11",
         )
 
@@ -161,7 +163,7 @@ def target_of(trt: ModuleType) -> Target:
         package=package,
         name=title_of(trt),
         version=trt.__version__,
-        layers=frozenset(listed) - _WITHOUT_KERNELS[package],
+        layers=frozenset(listed) - _WITHOUT_KERNELS.get(package, frozenset()),
         activations=frozenset(trt.ActivationType.__members__),
         dtypes=frozenset(trt.DataType.__members__),
         strongly_typed=not hasattr(trt.ILayer, "precision")
