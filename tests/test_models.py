@@ -10,6 +10,7 @@ import torch
 import trtnn
 from tests.compare import error, leaves
 from tests.ops.test_ops import check_lowering
+from tests.real_builder import build, needs_builder
 from tests.zoo import MODELS, SENTENCES, build_lively, minilm
 from trtnn.graph.graph import Graph
 from trtnn.sizes.dims import Dim
@@ -40,6 +41,12 @@ def test_reference_equals_eager(compiled: Any, size: int) -> None:
 def test_lowers(compiled: Any, version: str) -> None:
     _, _, ours = compiled
     check_lowering(ours.graph, version, [BATCH])
+
+
+@needs_builder
+def test_the_real_builder_takes_it(compiled: Any) -> None:
+    _, _, ours = compiled
+    assert len(build(ours.graph)) > 1000
 
 
 @pytest.mark.parametrize("version", ["8.6", "10", "11"])

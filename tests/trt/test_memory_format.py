@@ -17,6 +17,8 @@ from tests.compare import error
 from tests.double.facts import Violation
 from tests.double.surface import VERSIONS
 from tests.on_double import on_double
+from tests.real_builder import build as really_build
+from tests.real_builder import needs_builder
 from trtnn import Dim, Input
 from trtnn.compiler import optimize
 from trtnn.engine.builder import build
@@ -67,6 +69,13 @@ def test_the_one_format_that_is_allowed(given: Input, name: str, version: str) -
     masks = {t.name: t.allowed_formats for t in map(network.get_input, range(network.num_inputs))}
     assert masks["x"] == 1 << int(formats.__members__[name])
     assert masks["y"] == (1 << len(formats.__members__)) - 1  # TensorRT's own default
+
+
+@needs_builder
+@pytest.mark.parametrize("given", [i for i, _, _ in BOUND])
+def test_the_real_builder_takes_formats(given: Input) -> None:
+    plain = replace(given, name="y", memory_format=torch.contiguous_format)
+    assert really_build(trtnn.trace(lambda x, y: (x + y, torch.relu(x)), [given, plain]))
 
 
 REFUSED = [

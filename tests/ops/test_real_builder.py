@@ -1,0 +1,103 @@
+"""Every row, built by NVIDIA's own builder: as it stands, and in half precision."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.layout import run_python
+from tests.ops.test_ops import VALID
+from tests.real_builder import (
+    VARIANTS,
+    Ready,
+    build,
+    groups_of,
+    judge,
+    needs_builder,
+    ready,
+    run_rows,
+)
+from trtnn import Input, UnsupportedError, trace
+from trtnn.lower.network import Net
+
+pytestmark = needs_builder
+NAMES = [name for name, _ in VALID]
+PARTS = 2  # as many processes as share the work
+AT_ONCE = {"as it stands": 1, "float16": 24, "bfloat16": 24}
+LEAST = {"as it stands": 300, "float16": 200, "bfloat16": 200}  # of a part, that are built
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("variant", AT_ONCE)
+def test_rows_are_built(variant: str, part: int) -> None:
+    outcome = run_rows(variant, NAMES[part::PARTS], AT_ONCE[variant])
+    print(f"{variant}, part {part}: {outcome}")
+    assert not outcome.failed
+    assert len(outcome.of("built")) >= LEAST[variant]
+
+
+@pytest.mark.builds
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_rows_of_every_type_are_built_one_by_one(variant: str, part: int) -> None:
+    outcome = run_rows(variant, NAMES[part::PARTS], 1)
+    print(f"{variant}, part {part}: {outcome}")
+    for name, text in outcome.of("does not trace").items():
+        print(f"    {name}: {text.splitlines()[0]}")
+    assert not outcome.failed
+
+
+def test_a_row_that_fails_in_a_group_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [name for name in NAMES if name.startswith("pointwise-")][:6]
+    rows = [row for row in (ready(name, "float16") for name in names) if isinstance(row, Ready)]
+    (group,) = groups_of(rows, 6)
+    assert set(judge(group).values()) == {"built"} and len(group) > 3
+    culprit = group[2]
+    original = Net.done
+
+    def wrong(net: Net, *how: Any) -> Any:
+        assert net.node is None or net.node.op is not culprit.graph.nodes[-1].op, "planted"
+        return original(net, *how)
+
+    monkeypatch.setattr(Net, "done", wrong)
+    said = judge(group)
+    assert [name for name, text in said.items() if text != "built"] == [culprit.name]
+    assert "planted" in said[culprit.name]
+
+
+def test_a_row_at_which_the_process_dies_is_named() -> None:
+    names = [name for name in NAMES if name.startswith("matrix-")][:3]
+    outcome = run_rows("as it stands", names, 3, dies=names[1])
+    assert list(outcome.failed) == [names[1]]
+    assert "the process died (SIGABRT)" in outcome.said[names[1]]
+    assert "Fatal Python error: Aborted" in outcome.said[names[1]]
+    assert sorted(outcome.said) == sorted(names)
+
+
+PLAN = """
+import hashlib, torch, trtnn
+from tests.real_builder import build
+torch.manual_seed(3)
+layers = (torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.ReLU(), torch.nn.Flatten(2))
+net = torch.nn.Sequential(*layers, torch.nn.Linear(36, 5), torch.nn.Softmax(-1)).eval()
+batch = trtnn.Dim("batch", 1, 2, 4)
+plans = [build(trtnn.trace(net, [trtnn.Input((batch, 3, 8, 8))])) for _ in range(2)]
+print(len(plans[0]), *(hashlib.sha256(plan).hexdigest() for plan in plans))
+"""
+
+
+def test_equal_builds_give_equal_plans_in_two_processes_too() -> None:
+    found = [run_python(PLAN) for _ in range(2)]
+    assert [result.returncode for result in found] == [0, 0], found[0].stderr
+    size, first, second = found[0].stdout.split()
+    assert first == second and found[0].stdout == found[1].stdout and int(size) > 1000
+
+
+def test_a_missing_layer_is_told_at_the_users_line_with_the_alternative() -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        build(trace(lambda x: x[x > 0], [Input((3,))]))  # <- here
+    text = str(caught.value)
+    assert re.search(r"TensorRT for RTX [\d.]+ has no NonZero: no size can depend on data", text)
+    assert "# <- here" in text and 'backend="tensorrt"' in text
