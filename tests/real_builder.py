@@ -71,8 +71,10 @@ def build(graph: Graph) -> bytes:
     for index in range(count_profiles(graph.dims)):
         integers = {name: profile_of(dim, index) for name, dim in net.shape_inputs().items()}
         shapes = profile_shapes(graph, index)
-        if shapes or integers:
+        if integers:
             trt.profile(builder, config, shapes, integers)
+        elif shapes:
+            trt.profile(builder, config, shapes)
     plan, _ = trt.build(builder, network, config)
     return bytes(plan)
 

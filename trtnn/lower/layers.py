@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import torch
 
+from trtnn.errors import UnsupportedError
 from trtnn.graph.program import Slot
 from trtnn.ops.op import broadcast
 from trtnn.sizes.dims import Size, bounds, product
@@ -205,6 +206,13 @@ class Layers:
 
     def reduce(self, x: Operand, kind: str, axes: Sequence[int], keep_dims: bool) -> ITensor:
         x = self.tensor(x)
+        if kind == "PROD" and x.dtype in EIGHT_BITS:
+            # Seen on 8.6.0: a product that leaves int32 is not one modulo 2**32, nor 256.
+            raise UnsupportedError(
+                f"prod in {x.dtype}: TensorRT multiplies in int32, which many factors leave",
+                hint="leave out dtype=, which makes it int64, or multiply entries with *",
+                where=self._where(),
+            )
         operation = getattr(self.library.trt.ReduceOperation, kind)
         layer = self.network.add_reduce(x.handle, operation, bits(axes), keep_dims)
         shape = [1 if i in axes else s for i, s in enumerate(x.shape) if keep_dims or i not in axes]

@@ -294,6 +294,7 @@ def lower(graph: Graph, library: TensorRT, network: Any) -> Net:
         BuildError: TensorRT refused a layer.
     """
     net = Net(library, network, graph)
+    library.log.take()
     tensors: dict[Value, Operand] = {
         value: Handle(constant.tensor, constant.slot) for value, constant in graph.constants.items()
     }
@@ -306,6 +307,7 @@ def lower(graph: Graph, library: TensorRT, network: Any) -> Net:
     for node in graph.nodes:
         net.node = node
         results = as_tuple(node.op.lower(net, *(tensors[v] for v in node.inputs)))
+        _require_silence(net)
         for value, result in zip(node.outputs, results, strict=True):
             tensors[value] = _check(net, node, value, net.tensor(result))
             for axis, size in enumerate(value.spec.shape):
@@ -317,7 +319,18 @@ def lower(graph: Graph, library: TensorRT, network: Any) -> Net:
         tensor = net.tensor(tensors[value])
         constant = any(tensor.handle is made.handle for made in net.constants.values())
         mark_output(net, index, tensor, constant=constant)
+    _require_silence(net)
     return net
+
+
+def _require_silence(net: Net) -> None:
+    """Raise BuildError if TensorRT complained: a setter that fails says so, and keeps what it had.
+
+    The build would succeed: of Softmax with an axis that was not taken, for example.
+    """
+    if net.library.log.complained:
+        lines = net.library.log.take()
+        raise BuildError(f"TensorRT refused a part of {net._label()}: {lines}", where=net._where())
 
 
 def _check(net: Net, node: Node, value: Value, result: ITensor) -> ITensor:

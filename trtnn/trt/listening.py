@@ -43,6 +43,7 @@ class Log:
 
     def __init__(self, trt: ModuleType, level: int) -> None:
         self.errors: list[str] = []
+        self.faulted: set[int] = set()  # threads that heard an error since the last ``take``
         # By the thread whose lines they are.
         self.readers: dict[int, Callable[[str], None]] = {}
         self.held: dict[int, list[tuple[int, str]]] = {}
@@ -67,6 +68,7 @@ class Log:
             return
         if level >= logging.ERROR:
             self.errors.append(message)
+            self.faulted.add(threading.get_ident())
             del self.errors[:-20]
         if level >= self.level:
             self.sink.log(level, message)
@@ -89,7 +91,13 @@ class Log:
     def take(self) -> str:
         """Return TensorRT's error lines since the last call."""
         lines, self.errors[:] = "\n    ".join(self.errors), []
+        self.faulted.clear()
         return lines
+
+    @property
+    def complained(self) -> bool:
+        """Whether this thread heard an error since the last ``take``."""
+        return threading.get_ident() in self.faulted
 
     def said(self) -> str:
         """Return the same as an error's message continues with it."""
