@@ -140,3 +140,11 @@ ROWS: list[Row] = [
         name="where of bfloat16 constants",
     ),
 ]
+
+FULL = T(B, S, dtype=torch.int32, low=-(2**31), high=2**31)
+ROWS += [
+    Row(torch.floor_divide, FULL, 7, name="floor_divide of all int32"),
+    Row(torch.remainder, FULL, 1000, name="remainder of all int32"),
+    Row(lambda x: (x // -3, x % 256), FULL, name="// of all int32"),
+    Row(torch.floor_divide, FULL, T(B, S, dtype=torch.int32, low=1, high=9), name="by a tensor"),
+]

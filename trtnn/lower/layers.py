@@ -140,14 +140,19 @@ class Layers:
             return self.tensor(self.derive(torch.Tensor.to, x, dtype)[0])
         if dtype in EIGHT_BITS and x.dtype not in (dtype, torch.bool):
             whole = x if x.dtype == torch.int64 else self.cast(x, torch.int32)
-            return self.wrapped(whole, dtype)
+            return self.wrapped(whole, dtype, large=x.dtype in (torch.int32, torch.int64))
         kind, wanted = self.kind(x.dtype), self.kind(dtype)
         if kind == wanted:
             return ITensor(x.handle, dtype, x.shape)
         return self.done(self.network.add_cast(x.handle, wanted), dtype, x.shape, None)
 
-    def wrapped(self, x: ITensor, dtype: torch.dtype) -> ITensor:
-        """Return int32 or int64 as an 8-bit type, modulo 256 as PyTorch's arithmetic is."""
+    def wrapped(self, x: ITensor, dtype: torch.dtype, *, large: bool = False) -> ITensor:
+        """Return int32 or int64 as an 8-bit type, modulo 256 as PyTorch's arithmetic is.
+
+        Args:
+            large: Whether entries may be beyond 2**24. There 8.6.0 was seen to leave -256 to 511
+                in a fused kernel, as a quotient in float32 would; a second turn is exact.
+        """
 
         def reduced(x: ITensor, step: int) -> ITensor:
             number = [Handle(torch.tensor(n, dtype=x.dtype)) for n in (step, 256)]
@@ -155,6 +160,8 @@ class Layers:
             return self.elementwise(x, self.elementwise(quotient, number[1], "PROD"), "SUB")
 
         inside = reduced(x, 256)  # 0 to 255; no step overflows
+        if large:
+            inside = reduced(inside, 256)
         if dtype == torch.int8:
             inside = reduced(inside, 128)  # 128 to 255 become -128 to -1
         return ITensor(self.cast(inside, torch.int32).handle, dtype, x.shape)
