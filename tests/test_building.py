@@ -22,7 +22,7 @@ from tests.host.cuda_double import CudaDouble
 from tests.layout import ROOT
 from tests.run.test_runner import double_it
 from tests.zoo import MODELS, minilm
-from trtnn import BackendError, BuildError, LoadError, OptionError, compiler, loading
+from trtnn import BackendError, BuildError, InputError, LoadError, OptionError, compiler, loading
 from trtnn.host import HostModel
 from trtnn.options import BuildOptions, RuntimeOptions
 from trtnn.saved.file import read
@@ -203,6 +203,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "options": ({"options": 3}, OptionError, "options: expected a trtnn.options.BuildOptions"),
     "precision": ({"precision": "fp64"}, OptionError, "precision: expected one of tf32, fp32"),
     "execution": ({"execution": "later"}, OptionError, "execution: expected"),
+    "inputs": ({"inputs": None}, InputError, "inputs: expected what compile.* takes, got None"),
     "folder": ({"path": "missing/net.trtnn"}, OSError, "No such file or directory"),
 }
 
@@ -215,7 +216,7 @@ def test_wrong_arguments_are_refused(
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     path = chosen.pop("path", world.path)
     with pytest.raises(kind, match=text):
-        trtnn.build(twice, path, inputs=[X], **{"backend": "tensorrt_rtx", **chosen})
+        trtnn.build(twice, path, **{"inputs": [X], "backend": "tensorrt_rtx", **chosen})
     assert not world.path.exists()
 
 

@@ -20,7 +20,7 @@ from trtnn.compiler import (
     settings_of,
 )
 from trtnn.engine.builder import build_plan
-from trtnn.errors import OptionError
+from trtnn.errors import InputError, OptionError
 from trtnn.options import BuildOptions
 from trtnn.saved.description import describe
 from trtnn.saved.file import write
@@ -59,6 +59,7 @@ def build(
 
     Raises:
         OptionError: A value that is none of these, or not for this backend.
+        InputError: ``inputs`` do not fit ``forward``.
         BackendError: TensorRT is absent, or has no GPU to build for.
         OSError: The folder is missing, or cannot be written.
         TraceError, UnsupportedError, BuildError: As for ``compile``.
@@ -70,7 +71,7 @@ def build(
                     compute_capabilities=("8.9", "12.0"))
 
     >>> try:
-    ...     build(torch.nn.Linear(4, 2), "net.trtnn", inputs=None, compute_capabilities=("8.9",))
+    ...     build(torch.nn.ReLU(), "net.trtnn", inputs=[(3, 4)], compute_capabilities=("8.9",))
     ... except OptionError as error:
     ...     print(error.message)
     compute_capabilities: TensorRT builds for the GPU at hand
@@ -78,6 +79,11 @@ def build(
     choose("backend", backend, (TENSORRT, RTX))
     require_running(execution, 1, "own")
     settings = settings_of(options, None, precision, checks, cache, progress, execution)
+    if inputs is None:
+        raise InputError(
+            "inputs: expected what compile(inputs=...) takes, got None",
+            hint="declare each input: no call follows that could decide",
+        )
     if backend == TENSORRT:
         if compute_capabilities:
             raise OptionError(
