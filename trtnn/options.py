@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from trtnn.errors import OptionError
 
@@ -445,7 +445,7 @@ class RuntimeOptions:
 
     kernel_specialization: str | None = None
     cuda_graph_strategy: str | None = None
-    runtime_cache: str | os.PathLike[str] | bool | None = None
+    runtime_cache: str | os.PathLike[str] | Literal[False] | None = None
 
     def __post_init__(self) -> None:
         for name, words in STRATEGIES.items():

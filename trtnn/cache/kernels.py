@@ -22,7 +22,7 @@ def keep_kernels(library: TensorRT, gpu: Mapping[str, Any] | None, cache: Any = 
     named = library.runtime.runtime_cache
     if not library.compiles_kernels or named is False:
         return
-    if named is None or named is True:
+    if named is None:
         store = open_cache(cache)
         if store is None or gpu is None:
             return
