@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,8 +12,9 @@ import torch
 import trtnn
 from tests.compare import error, leaves
 from tests.ops.test_ops import dims_of, traced
-from tests.rows import Row, Sample, all_rows, prepare
+from tests.rows import Holder, Row, Sample, all_rows, prepare
 from tests.shaped import SHAPED, Shaped, corners_and_random
+from tests.zoo import MODELS, build_lively
 from trtnn.errors import TrtnnError, UnsupportedError
 from trtnn.options import BuildOptions
 from trtnn.run.runner import Runner
@@ -89,15 +91,14 @@ def test_rows_on_the_engine(group: str) -> None:
 
 
 def build_rows(rows: list[Row]) -> None:
-    """Build one engine of several rows; compare each with PyTorch at eight sizes."""
+    """Build one engine of several rows; compare each with PyTorch at eight sizes.
+
+    Their constants live on the GPU, as a module's do that was moved there.
+    """
     samples, calls = gathered(rows)
-
-    def forward(*tensors: torch.Tensor) -> Any:
-        return [call(row.function, tensors) for row, call in zip(rows, calls, strict=True)]
-
     inputs = [trtnn.Input(x.shape, x.dtype, f"x{i}") for i, x in enumerate(samples)]
     model = trtnn.compile(
-        forward, inputs=inputs, backend="tensorrt", precision="fp32", options=FAST
+        Holder(*rows).cuda(), inputs=inputs, backend="tensorrt", precision="fp32", options=FAST
     )
     for bindings in corners_and_random(dims_of(samples)):
         generator = torch.Generator().manual_seed(11)
@@ -175,8 +176,9 @@ def shaped(request: Any) -> tuple[Shaped, torch.nn.Module, Any]:
     model = SHAPED["small"][request.param]
     net = model.module()
     inputs = {name: trtnn.Input(x.shape, x.dtype) for name, x in model.arguments.items()}
-    compiled = trtnn.compile(net, inputs=inputs, backend="tensorrt", precision="fp32", options=FAST)
-    return model, net, compiled
+    there = copy.deepcopy(net).cuda()
+    options = {"backend": "tensorrt", "precision": "fp32", "options": FAST}
+    return model, net, trtnn.compile(there, inputs=inputs, **options)
 
 
 @pytest.mark.parametrize("index", range(8))
@@ -188,6 +190,22 @@ def test_a_model_at_every_size(shaped: Any, index: int) -> None:
     given = leaves(compiled(**{name: t.cuda() for name, t in inputs.items()}))
     for mine, want in zip(given, expected, strict=True):
         assert error(mine, want) <= 1e-4
+
+
+@pytest.mark.parametrize("name", MODELS["small"])
+def test_a_model_on_the_gpu(name: str) -> None:
+    """Parameters, buffers and what forward makes beside them live on the GPU."""
+    model = MODELS["small"][name]
+    net = build_lively(model).cuda()
+    batch = trtnn.Dim("batch", 1, 2, 4)
+    inputs = [trtnn.Input((batch, *t.shape[1:]), t.dtype) for t in model.inputs(2, 1)]
+    compiled = trtnn.compile(net, inputs=inputs, backend="tensorrt", precision="fp32", options=FAST)
+    for size in (1, 4):
+        given = [t.cuda() for t in model.inputs(size, 5)]
+        with torch.no_grad():
+            expected = list(leaves(net(*given)))
+        for mine, want in zip(leaves(compiled(*given)), expected, strict=True):
+            assert error(mine, want) <= 1e-3
 
 
 def test_profiles_alternate() -> None:

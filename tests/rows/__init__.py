@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
@@ -100,27 +100,55 @@ class Row:
             object.__setattr__(self, key, value)
 
 
-def prepare(row: Row) -> tuple[list[Sample], Callable[..., Any]]:
-    """Return a row's input samples, and ``call(function, tensors)`` that fills its arguments."""
-    generator = torch.Generator().manual_seed(7)
-    leaves, _ = flatten((row.args, row.kwargs))
-    samples = [x for x in leaves if isinstance(x, Sample)]
-    constants = {id(x): x.make({}, generator) for x in samples if x.constant}
+@dataclass(frozen=True)
+class Call:
+    """A row's call: ``call(function, tensors)`` fills its arguments, constants included."""
 
-    def call(function: Any, tensors: Any) -> Any:
-        given = iter(tensors)
+    row: Row
+    constants: tuple[torch.Tensor, ...]
+
+    def __call__(self, function: Callable[..., Any], tensors: Any) -> Any:
+        given, held = iter(tensors), iter(self.constants)
 
         def fill(value: Any) -> Any:
             if isinstance(value, Sample):
-                return constants[id(value)] if value.constant else next(given)
+                return next(held if value.constant else given)
             if isinstance(value, (tuple, list)):
                 return type(value)(map(fill, value))
             return value
 
-        args = [fill(a) for a in row.args]
-        return function(*args, **{k: fill(v) for k, v in row.kwargs.items()})
+        args = [fill(a) for a in self.row.args]
+        return function(*args, **{k: fill(v) for k, v in self.row.kwargs.items()})
 
-    return [x for x in samples if not x.constant], call
+
+def prepare(row: Row) -> tuple[list[Sample], Call]:
+    """Return the samples of a row's inputs, and its call."""
+    generator = torch.Generator().manual_seed(7)
+    leaves, _ = flatten((row.args, row.kwargs))
+    samples = [x for x in leaves if isinstance(x, Sample)]
+    constants = tuple(x.make({}, generator) for x in samples if x.constant)
+    return [x for x in samples if not x.constant], Call(row, constants)
+
+
+class Holder(torch.nn.Module):
+    """Rows as one module: their constants are buffers, which live where the module lives."""
+
+    def __init__(self, *rows: Row) -> None:
+        super().__init__()
+        self.parts = [prepare(row) for row in rows]
+        self.samples = [sample for samples, _ in self.parts for sample in samples]
+        for index, (_, call) in enumerate(self.parts):
+            for place, constant in enumerate(call.constants):
+                self.register_buffer(f"constant_{index}_{place}", constant)
+
+    def forward(self, *tensors: torch.Tensor) -> list[Any]:
+        remaining, buffers = iter(tensors), iter(self.buffers())
+        results = []
+        for samples, call in self.parts:
+            own = [next(remaining) for _ in samples]
+            held = tuple(next(buffers) for _ in call.constants)
+            results.append(replace(call, constants=held)(call.row.function, own))
+        return results
 
 
 def all_rows() -> list[tuple[str, Row]]:

@@ -193,8 +193,14 @@ class Graph:
         return count
 
     def check(self) -> None:
-        """Raise GraphError unless every value is defined before use, once, and as inferred."""
+        """Raise GraphError unless every value is defined before use, once, and as inferred.
+
+        All constants live on one device, so that what is computed from several can be.
+        """
         defined = {*self.inputs, *self.constants}
+        devices = {str(constant.tensor.device) for constant in self.constants.values()}
+        if len(devices) > 1:
+            raise GraphError(f"constants live on {' and '.join(sorted(devices))}")
         for value, constant in self.constants.items():
             spec = Spec(tuple(constant.tensor.shape), constant.tensor.dtype)
             if spec != value.spec:

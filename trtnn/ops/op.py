@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar, cast
 
 import torch
 
@@ -155,11 +156,29 @@ def torch_function(*callables: Any) -> Callable[[F], F]:
     """Register a function as the meaning of torch callables on symbolic tensors."""
 
     def register(function: F) -> F:
+        placed = _placed(function)
         for item in callables:
-            TABLE[item] = function
-        return function
+            TABLE[item] = placed
+        return placed
 
     return register
+
+
+def _placed(function: F) -> F:
+    """Let what a function makes beside real tensors live where they live."""
+
+    @wraps(function)
+    def placed(*args: Any, **kwargs: Any) -> Any:
+        for value in (*args, *kwargs.values()):
+            for tensor in value if isinstance(value, (tuple, list)) else (value,):
+                if isinstance(tensor, torch.Tensor) and not hasattr(tensor, "_trtnn_recorder"):
+                    if tensor.device.type == "cpu":
+                        continue
+                    with tensor.device:
+                        return function(*args, **kwargs)
+        return function(*args, **kwargs)
+
+    return cast(F, placed)
 
 
 def spec_of(tensor: TensorT) -> Spec:

@@ -42,7 +42,7 @@ class KnownValues:
     def __init__(self, recorder: Recorder, states: Sequence[State]) -> None:
         self.recorder = recorder
         self.program = ProgramBuilder(Program())
-        self.leaves: dict[int, tuple[Slot, torch.Tensor]] = {}
+        self.leaves: dict[int, tuple[Slot, torch.Tensor, torch.Tensor]] = {}
         self.named: dict[tuple[Any, ...], tuple[str, Slot]] = {}
         self.foreign: dict[int, str | None] = {}
         self.entered: dict[int, list[tuple[Value, tuple[Any, ...]]]] = {}
@@ -52,14 +52,26 @@ class KnownValues:
         self.running = ""
         self.written: list[int] = []
         for state in states:
-            slot = self._leaf(state.tensor, state.keys, state.name)
-            self.named[view_of(state.tensor)] = (state.name, slot)
+            slot, real = self._leaf(state.tensor, state.keys, state.name)
+            self.named[view_of(real)] = (state.name, slot)
 
-    def _leaf(self, tensor: torch.Tensor, keys: tuple[str, ...], name: str | None) -> Slot:
-        slot = self.program.leaf(tensor, keys)
-        self.leaves[id(tensor)] = (slot, tensor)  # held: the address stays this tensor's
-        self.foreign.setdefault(storage_of(tensor), name)
-        return slot
+    def _leaf(
+        self, tensor: torch.Tensor, keys: tuple[str, ...], name: str | None
+    ) -> tuple[Slot, torch.Tensor]:
+        slot, real = self._at_home(self.program.leaf(tensor, keys), tensor)
+        self.leaves[id(tensor)] = (slot, real, tensor)  # held: the address stays this tensor's
+        for place in (tensor, real):
+            self.foreign.setdefault(storage_of(place), name)
+        return slot, real
+
+    def _at_home(self, slot: Slot, tensor: torch.Tensor) -> tuple[Slot, torch.Tensor]:
+        """Return a tensor where the module's own live, so that what meets it can compute."""
+        home = self.recorder.home
+        if tensor.device == home:
+            return slot, tensor
+        moved = tensor.detach().to(home)
+        (place,) = self.program.step((torch.Tensor.to, (slot, home), {}), {slot: tensor}, moved)
+        return place, moved
 
     def close(self) -> None:
         """Drop what only a trace that goes on needs."""
@@ -75,18 +87,22 @@ class KnownValues:
             return tensor._trtnn_slot, tensor._trtnn_known
         if id(tensor) not in self.leaves:
             self._leaf(tensor, (), None)
-        return self.leaves[id(tensor)]
+        return self.leaves[id(tensor)][:2]
+
+    def require_near(self, tensor: torch.Tensor) -> None:
+        """Refuse a tensor of the user's on a third device; one of the CPU is brought home."""
+        home = self.recorder.home
+        if tensor.device not in (home, self.recorder.device, torch.device("cpu")):
+            raise UnsupportedError(
+                f"a tensor on {tensor.device} in a model on {home}",
+                hint="register it as a buffer, so that module.to(device) moves it",
+            )
 
     def adopt(self, tensor: torch.Tensor) -> Tensor:
         """Return a real tensor as a known one, so that what is computed from it is recorded."""
         if isinstance(tensor, Tensor):
             return tensor
-        home = self.recorder.home
-        if tensor.device != home and tensor.dim() > 0:
-            raise UnsupportedError(
-                f"a tensor on {tensor.device} in a model on {home}",
-                hint="register it as a buffer, so that module.to(device) moves it",
-            )
+        self.require_near(tensor)
         slot, real = self.slot_of(tensor)
         return Tensor(Spec(tuple(real.shape), real.dtype), self.recorder, known=real, slot=slot)
 
@@ -98,6 +114,7 @@ class KnownValues:
         return self._known(copy, slot)
 
     def _known(self, tensor: torch.Tensor, slot: Slot) -> Tensor:
+        slot, tensor = self._at_home(slot, tensor)
         spec = Spec(tuple(tensor.shape), tensor.dtype)
         known = Tensor(spec, self.recorder, known=tensor.detach(), slot=slot)
         self.living[id(known)] = known

@@ -68,6 +68,8 @@ class Recorder:
 
     def constant(self, tensor: torch.Tensor, slot: Slot | None = None) -> Value:
         """Return the value of a real tensor: one per storage, view and dtype."""
+        if slot is None:
+            slot, tensor = self.known.slot_of(tensor)
         key = view_of(tensor)
         if key in self.interned:
             return self.interned[key][0]
@@ -234,6 +236,8 @@ class Recorder:
         if symbolic and name in calls.ASKS_VALUE:
             return _ask(name, args[0] if isinstance(args[0], Tensor) else symbolic[0])
         if not symbolic and not calls.has_symbolic_sizes((args, kwargs)):
+            for tensor in tensors:
+                self.known.require_near(tensor)
             return self.known.run(function, args, kwargs, TABLE.get(function))
         if kwargs.pop("out", None) is not None:
             raise UnsupportedError(f"{name}(out=...) in forward", hint="use the returned tensor")

@@ -28,6 +28,7 @@ class Rewriter:
         self.graph = graph
         self.nodes: list[Node] = []
         self.constants = dict(graph.constants)
+        self.home = next((c.tensor.device for c in graph.constants.values()), self.device)
         self.program = ProgramBuilder(graph.program)
         self.replaced: dict[Value, Value] = {}
         self.origin = Origin()
@@ -58,6 +59,7 @@ class Rewriter:
     def constant(self, tensor: torch.Tensor, slot: Slot | None = None) -> Value:
         """Add a constant; ``slot`` is its place in the program, None where it never changes."""
         self.count += 1
+        tensor = tensor.to(self.home)
         value = Value(
             f"p{len(self.constants)}_{self.count}", Spec(tuple(tensor.shape), tensor.dtype)
         )
