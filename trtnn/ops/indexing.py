@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from trtnn.errors import DTypeError, ShapeError, UnsupportedError
-from trtnn.ops.arithmetic import add, mul, where
+from trtnn.ops.arithmetic import add, mul
 from trtnn.ops.masks import Column, columns_of, require_mask_fits, take_rows
 from trtnn.ops.movement import movedim, reshape
 from trtnn.ops.op import (
@@ -22,7 +22,17 @@ from trtnn.ops.op import (
     spec_of,
     torch_function,
 )
-from trtnn.ops.slicing import Concat, Slice, cat, known_of, narrow, position_of, select, slice_of
+from trtnn.ops.slicing import (
+    Concat,
+    Slice,
+    cat,
+    items_of,
+    known_of,
+    narrow,
+    position_of,
+    select,
+    slice_of,
+)
 from trtnn.sizes.dims import Size, bounds, ceil_div, decide, maximum, minimum, product
 
 if TYPE_CHECKING:
@@ -53,22 +63,57 @@ def _require_indices(function: str, index: Spec) -> None:
         )
 
 
-def _lower_wrapped(net: Net, x: ITensor, indices: Any, axis: int, nonnegative: bool) -> Any:
-    """Add the length to negative indices where TensorRT does not: on an axis of dynamic length."""
-    length = x.shape[axis]
-    if nonnegative or isinstance(length, int):
-        return indices
+def _require_inside(axis: int, index: torch.Tensor, length: int, low: int) -> None:
+    """Raise IndexError, in PyTorch's words, unless ``low <= index < length`` for all entries."""
+    outside = index[(index < low) | (index >= length)]
+    if outside.numel():
+        raise IndexError(
+            f"index {int(outside[0])} is out of bounds for dimension {axis} with size {length}"
+        )
+
+
+def _lower_wrapped(net: Net, indices: Any, length: Size) -> ITensor:
+    """Add ``length`` to negative indices."""
     indices = net.tensor(indices)
-    size = net.cast(net.size_tensor(length), indices.dtype)
+    size = (
+        net.scalar(length, indices)
+        if isinstance(length, int)
+        else net.cast(net.size_tensor(length), indices.dtype)
+    )
     negative = net.elementwise(indices, net.scalar(0, indices), "LESS")
     return net.select(negative, net.elementwise(indices, size, "SUM"), indices)
 
 
 @dataclass(frozen=True, repr=False)
-class Gather(Op):
-    """Replace ``axis`` by the axes of an index tensor; negative indices count from the end.
+class Place(Op):
+    """Count the indices of ``axis`` from its front, negative ones from its end.
 
-    An index out of range raises in PyTorch; TensorRT gives 0.
+    An index out of range raises IndexError in the reference, as in PyTorch; in an engine it goes
+    on as it is, and what a Gather of several axes reads is another entry.
+    """
+
+    axis: int
+    length: Size
+
+    def infer(self, indices: Spec) -> Spec:
+        _require_indices("indexing", indices)
+        return indices
+
+    def reference(self, indices: torch.Tensor) -> torch.Tensor:
+        assert isinstance(self.length, int)
+        _require_inside(self.axis, indices, self.length, -self.length)
+        return torch.where(indices < 0, indices + self.length, indices)
+
+    def lower(self, net: Net, indices: ITensor) -> ITensor:
+        return _lower_wrapped(net, indices, self.length)
+
+
+@dataclass(frozen=True, repr=False)
+class Gather(Op):
+    """Replace ``axis`` by the axes of an index tensor.
+
+    Negative indices count from the end, unless ``nonnegative``. An index out of range raises
+    IndexError in the reference, as in PyTorch; TensorRT gives 0, and raises nothing.
     """
 
     axis: int
@@ -80,19 +125,27 @@ class Gather(Op):
         return Spec((*head, *indices.shape, *tail), x.dtype)
 
     def reference(self, x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-        flat = indices.reshape(-1).long()
-        flat = torch.where(flat < 0, flat + x.shape[self.axis], flat)
+        flat, length = indices.reshape(-1).long(), x.shape[self.axis]
+        _require_inside(self.axis, flat, length, 0 if self.nonnegative else -length)
+        flat = torch.where(flat < 0, flat + length, flat)
         shape = (*x.shape[: self.axis], *indices.shape, *x.shape[self.axis + 1 :])
         return x.index_select(self.axis, flat).reshape(shape)
 
     def lower(self, net: Net, x: ITensor, indices: ITensor) -> ITensor:
-        indices = _lower_wrapped(net, x, indices, self.axis, self.nonnegative)
+        length = x.shape[self.axis]
+        # Where the length is static, TensorRT adds it itself.
+        if not self.nonnegative and not isinstance(length, int):
+            indices = _lower_wrapped(net, indices, length)
         return net.gather(x, indices, self.axis)
 
 
 @dataclass(frozen=True, repr=False)
 class GatherElements(Op):
-    """``torch.gather`` where all sizes but that of ``axis`` are equal."""
+    """``torch.gather`` where all sizes but that of ``axis`` are equal.
+
+    A negative index, or one out of range, raises in the reference, as in PyTorch; TensorRT counts
+    negative ones from the end where the size is static, and raises nothing.
+    """
 
     axis: int
 
@@ -104,10 +157,10 @@ class GatherElements(Op):
         return Spec(indices.shape, x.dtype)
 
     def reference(self, x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        _require_inside(self.axis, indices, x.shape[self.axis], 0)
         return torch.gather(x, self.axis, indices.long())
 
     def lower(self, net: Net, x: ITensor, indices: ITensor) -> ITensor:
-        indices = _lower_wrapped(net, x, indices, self.axis, False)
         return net.gather_elements(x, indices, self.axis)
 
 
@@ -154,13 +207,14 @@ def getitem(input: TensorT, index: Any) -> TensorT:
 
 def _items(index: Any, rank: int) -> list[Any]:
     """Return one item per axis (and Nones): Ellipsis filled in, lists and scalars converted."""
-    given = list(index) if isinstance(index, tuple) else [index]
     items: list[Any] = []
-    for item in given:
+    for item in items_of(index):
         if isinstance(item, (bool, str, float)):
             raise UnsupportedError(f"indexing: {item!r} as an index")
-        if isinstance(item, (list, range)):
+        if isinstance(item, (list, tuple, range)):
             item = torch.tensor(list(item), dtype=None if item else torch.int64)
+        elif hasattr(item, "__array__") and not isinstance(item, torch.Tensor):
+            item = torch.tensor(item)
         if isinstance(item, torch.Tensor) and spec_of(item).dtype == torch.bool:
             items += columns_of(item)
         else:
@@ -209,10 +263,18 @@ def _bounds(item: slice, length: Size) -> tuple[Size, Size, Size]:
 
 
 def _take(input: TensorT, arrays: list[tuple[int, Any]]) -> TensorT:
-    """Apply index tensors at axes of ``input`` by one Gather."""
-    if not arrays:
+    """Apply index tensors at axes of ``input``: scalars one by one, all others by one Gather.
+
+    A scalar selects, as an int does, so that what stands beside it counts as adjacent.
+    """
+    scalars = [axis for axis, item in arrays if not isinstance(item, Column) and not item.dim()]
+    for axis, item in reversed(arrays):
+        if axis in scalars:
+            input = _gather(input, item, axis)
+    rest = [(a - sum(s < a for s in scalars), item) for a, item in arrays if a not in scalars]
+    if not rest:
         return input
-    axes, items = [a for a, _ in arrays], [t for _, t in arrays]
+    axes, items = [a for a, _ in rest], [t for _, t in rest]
     picked = [t for t in items if isinstance(t, Column)]
     if len(items) == 1:
         if picked:
@@ -225,38 +287,50 @@ def _take(input: TensorT, arrays: list[tuple[int, Any]]) -> TensorT:
         input, first = movedim(input, axes, list(range(len(axes)))), 0
     shape = shape_of(input)
     lengths = shape[first : first + len(axes)]
-    places = [
-        t.tensor() if isinstance(t, Column) else _wrapped(t, length)
-        for t, length in zip(items, lengths, strict=True)
-    ]
     flat = None
-    for place, length in zip(places, lengths, strict=True):  # which broadcast as they are added
+    for axis, item in enumerate(items, first):  # which broadcast as they are added
+        length = shape[axis]
+        place = item.tensor() if isinstance(item, Column) else _place(item, axis, length)
         flat = place if flat is None else add(mul(flat, length), place)
     merged = (*shape[:first], product(lengths), *shape[first + len(axes) :])
     return bind(Gather(first, True), reshape(input, merged), flat)
 
 
-def _wrapped(index: TensorT, length: Size) -> TensorT:
+def _is_inside(index: TensorT, axis: int, length: Size, *, signed: bool) -> bool | None:
+    """Say whether a known index is never negative; return None for one that is not known.
+
+    Raises:
+        ShapeError: It is out of range, whatever the size.
+    """
+    known = known_of(index)
+    if known is None:
+        return None
+    if not known.numel():
+        return True
+    low, high = int(known.min()), int(known.max())
+    limit = bounds(length)[1]
+    if low < (-limit if signed else 0) or high >= limit:
+        raise ShapeError(
+            f"indexing: index {low if high < limit else high} at dim {axis} is out of range for "
+            f"size {length}"
+        )
+    return low >= 0
+
+
+def _place(index: TensorT, axis: int, length: Size) -> TensorT:
     """Return an index tensor with negative entries counted from the front."""
-    known = known_of(index)
-    if known is not None and not bool((known < 0).any()):
-        return index
-    return where(index < 0, add(index, length), index)
+    inside = _is_inside(index, axis, length, signed=True)
+    static = isinstance(length, int)
+    return index if inside and static else bind(Place(axis, length), index)
 
 
-def _gather(input: TensorT, index: TensorT, axis: int) -> TensorT:
-    known = known_of(index)
+def _gather(input: TensorT, index: TensorT, axis: int, *, signed: bool = True) -> TensorT:
+    """Gather along one axis; unless ``signed``, no index is negative."""
     length = shape_of(input)[axis]
-    nonnegative = False
-    if known is not None and known.numel():
-        low, high = int(known.min()), int(known.max())
-        limit = bounds(length)[1]
-        if low < -limit or high >= limit:
-            raise ShapeError(f"indexing: index {low} to {high} is out of range for size {length}")
-        nonnegative = low >= 0
-        if not nonnegative and isinstance(length, int):
-            index, nonnegative = _wrapped(index, length), True
-    return bind(Gather(axis, nonnegative), input, index)
+    inside = _is_inside(index, axis, length, signed=signed)
+    if inside is False and isinstance(length, int):
+        index, inside = bind(Place(axis, length), index), True
+    return bind(Gather(axis, not signed or bool(inside)), input, index)
 
 
 @torch_function(torch.index_select, torch.Tensor.index_select)
@@ -270,7 +344,7 @@ def index_select(input: TensorT, dim: int, index: TensorT) -> TensorT:
     if spec_of(index).rank > 1:
         raise ShapeError(f"index_select: expected a vector of indices, got {spec_of(index)}")
     _require_indices("index_select", spec_of(index))
-    return _gather(input, reshape(index, -1), axis)
+    return _gather(input, reshape(index, -1), axis, signed=False)
 
 
 @torch_function(torch.gather, torch.Tensor.gather)
@@ -290,11 +364,12 @@ def gather(input: TensorT, dim: int, index: TensorT, *, sparse_grad: bool = Fals
         raise ShapeError(f"gather: index {spec_of(index)} is larger than {spec_of(input)}")
     if not shape:
         return input
+    _is_inside(index, axis, shape[axis], signed=False)
     input = slice_of(input, (0,) * len(shape), sizes, (1,) * len(shape))
     return bind(GatherElements(axis), input, index)
 
 
-@torch_function(torch.nn.functional.embedding, torch.embedding)
+@torch_function(torch.nn.functional.embedding)
 def embedding(
     input: TensorT,
     weight: TensorT,
@@ -311,10 +386,21 @@ def embedding(
     """
     if not isinstance(weight, torch.Tensor) or not isinstance(input, torch.Tensor):
         raise DTypeError("embedding: expected two tensors, indices and table")
-    if weight.dtype in INDICES and spec_of(input).dtype not in INDICES:
-        input, weight = weight, input
     if max_norm is not None:
         raise UnsupportedError("embedding: max_norm changes the table while it is read")
     if spec_of(weight).rank != 2:
         raise ShapeError(f"embedding: expected a table of rank 2, got {spec_of(weight)}")
-    return bind(Gather(0), weight, input)
+    _require_indices("embedding", spec_of(input))
+    return _gather(weight, input, 0, signed=False)
+
+
+@torch_function(torch.embedding)
+def rows_of(
+    weight: TensorT,
+    indices: TensorT,
+    padding_idx: int = -1,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> TensorT:
+    """Look up the rows of a table that comes first, as ``torch.embedding`` has it."""
+    return embedding(indices, weight)

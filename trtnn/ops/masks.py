@@ -130,11 +130,16 @@ def columns_of(mask: TensorT) -> list[Column]:
 
 
 def require_mask_fits(column: Column, length: Size) -> None:
-    """Raise ShapeError where a mask's size differs from that of the dim it picks from."""
-    if decide("ne", column.size, length):
+    """Raise ShapeError unless a mask's size is shown to be that of the dim it picks from.
+
+    An engine would read what lies behind, or leave out the rest.
+    """
+    if not decide("eq", column.size, length):
         raise ShapeError(
             f"indexing: dim {column.place} of the mask has size {column.size}, "
-            f"the indexed dim {length}"
+            f"the indexed dim {length}",
+            hint="declare one Dim for both, or slice one of them",
+            sizes=(column.size, length),
         )
 
 

@@ -135,6 +135,18 @@ def known_of(tensor: Any) -> torch.Tensor | None:
     return tensor if is_known and isinstance(tensor, torch.Tensor) else None
 
 
+def items_of(index: Any) -> list[Any]:
+    """Return what ``x[index]`` names, item by item.
+
+    A list that holds more than numbers is read as a tuple, as NumPy once did: PyTorch's rule.
+    """
+    if isinstance(index, list) and len(index) < 32:
+        more = (torch.Tensor, slice, tuple, list, range)
+        if any(i is None or i is Ellipsis or isinstance(i, more) for i in index):
+            return index
+    return list(index) if isinstance(index, tuple) else [index]
+
+
 def slice_of(input: TensorT, start: Sizes, size: Sizes, stride: Sizes) -> TensorT:
     """Record a Slice inside the bounds; return the input where nothing is cut."""
     whole = all(s == 0 for s in start) and all(s == 1 for s in stride)
