@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from trtnn.errors import DTypeError, UnsupportedError
+from trtnn.ops.movement import Identity
 from trtnn.ops.op import (
     Op,
     Spec,
@@ -388,12 +389,18 @@ def bitwise_not(input: TensorT) -> TensorT:
     return logical_not(input)
 
 
-@torch_function(torch.where, T.where)
+@torch_function(torch.where)
 def where(condition: TensorT, input: Any = None, other: Any = None) -> TensorT:
     """Take ``input`` where ``condition`` holds, ``other`` elsewhere."""
     if input is None or other is None:
         raise UnsupportedError("where: expected condition, input and other")
     return bind(Select(), condition, *promote(input, other, exact=True))
+
+
+@torch_function(T.where)
+def where_of(input: Any, condition: TensorT, other: Any) -> TensorT:
+    """Take ``input`` where ``condition`` holds, ``other`` elsewhere."""
+    return where(condition, input, other)
 
 
 @torch_function(T.masked_fill, torch.masked_fill)
@@ -406,13 +413,19 @@ def masked_fill(input: TensorT, mask: TensorT, value: Any) -> TensorT:
 
 @torch_function(T.to)
 def to(input: TensorT, *args: Any, **kwargs: Any) -> TensorT:
-    """Convert to a dtype; the device is the compilation's own."""
-    for given in (*args, kwargs.get("dtype"), kwargs.get("other")):
-        if isinstance(given, torch.dtype):
-            return cast(input, given)
-        if isinstance(given, torch.Tensor):
-            return cast(input, spec_of(given).dtype)
-    return input
+    """Convert to a dtype, or to another tensor's; the device is the compilation's own.
+
+    The forms are ``to(dtype, non_blocking, copy)``, ``to(other, non_blocking, copy)`` and
+    ``to(device, dtype, non_blocking, copy)``.
+    """
+    first = ("other",) if args and isinstance(args[0], torch.Tensor) else ("device", "dtype")
+    names = first[1:] if args and isinstance(args[0], torch.dtype) else first
+    given = {**dict(zip((*names, "non_blocking", "copy"), args, strict=False)), **kwargs}
+    other, dtype = given.get("other"), given.get("dtype")
+    if dtype is None:
+        dtype = spec_of(input if other is None else other).dtype
+    result = cast(input, dtype)
+    return bind(Identity(), result) if given.get("copy") else result
 
 
 @torch_function(T.type_as)
@@ -422,7 +435,7 @@ def type_as(input: TensorT, other: TensorT) -> TensorT:
 
 
 @torch_function(T.type)
-def type_(input: TensorT, dtype: Any = None) -> TensorT:
+def type_(input: TensorT, dtype: Any = None, non_blocking: bool = False) -> TensorT:
     """Convert to a ``torch.dtype``."""
     if not isinstance(dtype, torch.dtype):
         raise UnsupportedError(f"Tensor.type: expected a torch.dtype, got {dtype!r}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from trtnn.errors import ShapeError, UnsupportedError
+from trtnn.errors import DTypeError, ShapeError, UnsupportedError
 from trtnn.ops.arithmetic import cast, tensor_of
 from trtnn.ops.movement import expand
 from trtnn.ops.op import (
@@ -89,6 +89,8 @@ class Full(Op):
 
 
 def _dtype(dtype: torch.dtype | None, value: Any) -> torch.dtype:
+    if not isinstance(value, (bool, int, float)):
+        raise DTypeError(f"expected a number to fill with, got {value!r} of {type(value).__name__}")
     if dtype is not None:
         return dtype
     if isinstance(value, bool):
@@ -97,11 +99,14 @@ def _dtype(dtype: torch.dtype | None, value: Any) -> torch.dtype:
 
 
 @torch_function(torch.arange)
-def arange(*args: Any, dtype: torch.dtype | None = None, **kwargs: Any) -> TensorT:
-    """Return ``start, start + step, ...`` below ``end``; bounds may be symbolic sizes."""
-    given = dict(zip(("end",) if len(args) == 1 else ("start", "end", "step"), args, strict=False))
-    given.update({k: v for k, v in kwargs.items() if k in ("start", "end", "step")})
-    start, end, step = given.get("start", 0), given["end"], given.get("step", 1)
+def arange(
+    start: Any = 0, end: Any = None, step: Any = 1, *, dtype: torch.dtype | None = None, **_: Any
+) -> TensorT:
+    """Return ``start, start + step, ...`` below ``end``; bounds may be symbolic sizes.
+
+    One bound alone is the end.
+    """
+    start, end = (0, start) if end is None else (start, end)
     if any(isinstance(v, float) for v in (start, end, step)):
         if any(isinstance(v, (torch.SymInt, Expr)) for v in (start, end, step)):
             raise UnsupportedError(

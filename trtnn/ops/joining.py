@@ -73,18 +73,17 @@ def split_with_sizes(input: TensorT, split_sizes: Any, dim: int = 0) -> tuple[Te
 
 
 @torch_function(torch.split, torch.functional.split, torch.Tensor.split)
-def split(tensor: TensorT, split_size_or_sections: Any = None, dim: int = 0, **names: Any) -> Any:
+def split(tensor: TensorT, split_size_or_sections: Any, dim: int = 0) -> Any:
     """Cut ``dim`` into parts of one size (the last may be smaller), or of given sizes.
 
     >>> split(torch.arange(5), 2)
     (tensor([0, 1]), tensor([2, 3]), tensor([4]))
     """
-    given = names.get("split_size", split_size_or_sections)
-    if isinstance(given, (tuple, list)):
-        return split_with_sizes(tensor, given, dim)
+    if isinstance(split_size_or_sections, (tuple, list)):
+        return split_with_sizes(tensor, split_size_or_sections, dim)
     shape = shape_of(tensor)
     axis = axis_of("split", dim, len(shape))
-    size, total = as_size(given), shape[axis]
+    size, total = as_size(split_size_or_sections), shape[axis]
     count = maximum(1, ceil_count(total, size))
     if not isinstance(count, int):
         raise UnsupportedError(

@@ -187,13 +187,13 @@ def reshape(input: TensorT, *shape: Any) -> TensorT:
 
 
 @torch_function(torch.Tensor.view)
-def view(input: TensorT, *shape: Any, dtype: torch.dtype | None = None, size: Any = None) -> Any:
+def view(input: TensorT, *size: Any, dtype: torch.dtype | None = None) -> TensorT:
     """Give the entries another shape; the same as ``reshape`` in a graph.
 
     Raises:
         UnsupportedError: ``view(dtype)``: bits are not read as another type.
     """
-    asked = shape[0] if shape and isinstance(shape[0], torch.dtype) else dtype
+    asked = size[0] if size and isinstance(size[0], torch.dtype) else dtype
     if asked is not None:
         if asked == spec_of(input).dtype:
             return input
@@ -201,7 +201,7 @@ def view(input: TensorT, *shape: Any, dtype: torch.dtype | None = None, size: An
             f"view: cannot read {spec_of(input).dtype} as {asked} bit by bit",
             hint="to convert the values, use .to(dtype)",
         )
-    return reshape(input, *(shape or (size,)))
+    return reshape(input, *size)
 
 
 @torch_function(torch.Tensor.view_as)
@@ -249,7 +249,7 @@ def unflatten(input: TensorT, dim: int, sizes: Any) -> TensorT:
 
 
 @torch_function(torch.squeeze, torch.Tensor.squeeze)
-def squeeze(input: TensorT, dim: int | Sequence[int] | None = None) -> TensorT:
+def squeeze(input: TensorT, dim: int | Sequence[int] | None = None, *more: int) -> TensorT:
     """Drop dims of size 1: all of them, or those that ``dim`` names.
 
     Raises:
@@ -259,7 +259,7 @@ def squeeze(input: TensorT, dim: int | Sequence[int] | None = None) -> TensorT:
     torch.Size([1, 2])
     """
     shape = shape_of(input)
-    named = range(len(shape)) if dim is None else _listed(dim)
+    named = range(len(shape)) if dim is None else (*_listed(dim), *more)
     axes = {axis_of("squeeze", a, len(shape)) for a in named} if shape else set()
     for axis in sorted(axes):
         one = decide("eq", shape[axis], 1)

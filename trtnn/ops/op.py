@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -203,10 +204,17 @@ def as_size(value: Any) -> Size:
     if isinstance(value, torch.SymInt):
         expression = getattr(value.node, "expression", None)
         return expression if isinstance(expression, (int, Expr)) else int(value)
-    if isinstance(value, torch.Tensor) or hasattr(value, "__index__"):
-        item = value.item() if isinstance(value, torch.Tensor) else value.__index__()
-        return as_size(item)
-    raise DTypeError(f"expected a size (an int), got {value!r} of {type(value).__name__}")
+    if isinstance(value, torch.Tensor):
+        return as_size(value.item())
+    return _integer("expected a size (an int)", value)
+
+
+def _integer(expected: str, value: Any) -> int:
+    try:
+        index: int = operator.index(value)
+    except TypeError:
+        raise DTypeError(f"{expected}, got {value!r} of {type(value).__name__}") from None
+    return index
 
 
 def as_sizes(values: Any) -> tuple[Size, ...]:
@@ -218,12 +226,14 @@ def as_sizes(values: Any) -> tuple[Size, ...]:
     return (as_size(values),)
 
 
-def axis_of(function: str, axis: int, rank: int) -> int:
+def axis_of(function: str, dim: Any, rank: int) -> int:
     """Return a non-negative axis.
 
     Raises:
+        DTypeError: It is no int.
         ShapeError: It is out of range.
     """
+    axis = _integer(f"{function}: expected an int as dim", dim)
     if not -max(rank, 1) <= axis < max(rank, 1):
         raise ShapeError(
             f"{function}: dim {axis} is out of range for a tensor of rank {rank}",

@@ -129,7 +129,7 @@ def _along(name: str, largest: bool, input: TensorT, dim: int, keepdim: bool) ->
 
 
 @torch_function(torch.max, T.max)
-def max(input: TensorT, dim: Any = None, keepdim: bool = False) -> Any:
+def max(input: TensorT, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """Take the largest entry of all, or along ``dim`` with its index, or of two tensors.
 
     Of several equal entries the first is named. Where there is a NaN, the index is not defined.
@@ -137,21 +137,23 @@ def max(input: TensorT, dim: Any = None, keepdim: bool = False) -> Any:
     >>> max(torch.tensor([1, 3, 3]), 0).indices
     tensor(1)
     """
-    if isinstance(dim, torch.Tensor):
-        return maximum(input, dim)
+    other = dim if isinstance(dim, torch.Tensor) else other
+    if other is not None:
+        return maximum(input, other)
     if dim is None:
         return amax(input)
     return torch.return_types.max(_along("max", True, input, dim, keepdim))
 
 
 @torch_function(torch.min, T.min)
-def min(input: TensorT, dim: Any = None, keepdim: bool = False) -> Any:
+def min(input: TensorT, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """Take the smallest entry of all, or along ``dim`` with its index, or of two tensors.
 
     Of several equal entries the first is named. Where there is a NaN, the index is not defined.
     """
-    if isinstance(dim, torch.Tensor):
-        return minimum(input, dim)
+    other = dim if isinstance(dim, torch.Tensor) else other
+    if other is not None:
+        return minimum(input, other)
     if dim is None:
         return amin(input)
     return torch.return_types.min(_along("min", False, input, dim, keepdim))

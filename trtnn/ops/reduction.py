@@ -209,7 +209,7 @@ def std(
     return unary("SQRT", var(input, dim, unbiased, keepdim, correction=correction))
 
 
-@torch_function(torch.softmax, T.softmax, torch.nn.functional.softmax, torch.special.softmax)
+@torch_function(torch.nn.functional.softmax)
 def softmax(
     input: TensorT, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
 ) -> TensorT:
@@ -220,7 +220,19 @@ def softmax(
     return bind(Softmax(axis_of("softmax", dim, len(shape_of(x)))), x)
 
 
-@torch_function(torch.log_softmax, T.log_softmax, torch.nn.functional.log_softmax)
+@torch_function(torch.softmax, T.softmax, torch.special.softmax)
+def softmax_of(input: TensorT, dim: int, dtype: Any = None) -> TensorT:
+    """Normalize exponentials, with a dtype that may come by position."""
+    return softmax(input, dim, dtype=dtype)
+
+
+@torch_function(torch.log_softmax, T.log_softmax)
+def log_softmax_of(input: TensorT, dim: int, dtype: Any = None) -> TensorT:
+    """Normalize in logarithms, with a dtype that may come by position."""
+    return log_softmax(input, dim, dtype=dtype)
+
+
+@torch_function(torch.nn.functional.log_softmax)
 def log_softmax(
     input: TensorT, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
 ) -> TensorT:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import torch
+
+from trtnn.graph.program import change
+from trtnn.ops.slicing import items_of
 
 T = torch.Tensor
 
@@ -89,10 +93,13 @@ AUTOGRAD = frozenset(
 )
 """What concerns gradients only, of which a graph has none."""
 
-NUMPY_NAMES = {
+NAMES = {
     "axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other",
+    "self": "input", "axis0": "dim0", "axis1": "dim1", "train": "training",
+    "split_size": "split_size_or_sections", "indices": "indices_or_sections",
+    "sections": "indices_or_sections", "tensor_indices_or_sections": "indices_or_sections",
 }  # fmt: skip
-"""The names that PyTorch takes for NumPy's sake."""
+"""Other names that PyTorch has for an argument, some of them for NumPy's sake."""
 
 
 @lru_cache(maxsize=4096)
@@ -152,10 +159,35 @@ def asks_in_place(function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
     return len(args) > position and bool(args[position])
 
 
-def torch_names(function: Callable[..., Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return keyword arguments under the names of one of our functions."""
+def named(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return arguments as one of our functions takes them, given as PyTorch takes them.
+
+    What a function takes as varargs, PyTorch also takes by name: ``reshape(x, shape=(2, 3))``.
+    """
+    if not kwargs:
+        return args, kwargs
     parameters = signature(function).parameters
-    return {k if k in parameters else NUMPY_NAMES.get(k, k): v for k, v in kwargs.items()}
+    other = {k: name for k, name in NAMES.items() if k not in parameters and name in parameters}
+    kwargs = {other.get(k, k): v for k, v in kwargs.items()}
+    rest = next((p.name for p in parameters.values() if p.kind is p.VAR_POSITIONAL), None)
+    if rest in kwargs:
+        last = kwargs.pop(rest)
+        before = [p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+        args = (*args, *(kwargs.pop(name) for name in before[len(args) :]), last)
+    return args, kwargs
+
+
+def plain(value: Any) -> Any:
+    """Return arguments with NumPy's scalars as the numbers that PyTorch reads them as."""
+    numpy = sys.modules.get("numpy")
+    return value if numpy is None else change(value, numpy.generic, _number)
+
+
+def _number(scalar: Any) -> Any:
+    # A truth value of NumPy's is a floating point number to PyTorch.
+    return float(scalar) if isinstance(scalar.item(), bool) else scalar.item()
 
 
 def accepts(function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
@@ -174,8 +206,8 @@ def first_operand(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 def copies_by_index(index: Any) -> bool:
     """Say whether ``x[index]`` is a copy: an index is a list, an array or a mask."""
-    items = index if isinstance(index, tuple) else (index,)
-    return any(isinstance(i, (list, range, bool)) or getattr(i, "ndim", 0) > 0 for i in items)
+    copying = (list, tuple, range, bool)
+    return any(isinstance(i, copying) or getattr(i, "ndim", 0) > 0 for i in items_of(index))
 
 
 def has_symbolic_sizes(value: Any) -> bool:

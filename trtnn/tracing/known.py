@@ -21,6 +21,7 @@ from trtnn.graph.program import Program, ProgramBuilder, Slot, change, parted, s
 from trtnn.graph.tensor import Tensor, family_of, tensors_in
 from trtnn.ops.op import Spec
 from trtnn.source import find_user_line
+from trtnn.tracing import calls
 
 if TYPE_CHECKING:
     from trtnn.graph.graph import Value
@@ -274,7 +275,12 @@ def _redo(
     if again is None or not args or not isinstance(args[0], Tensor):
         return None
     meaning: Callable[..., Any] = again
-    return args[0], lambda base: meaning(base, *args[1:], **kwargs)
+
+    def redo(base: Tensor) -> Any:
+        positional, named = calls.named(meaning, (base, *args[1:]), kwargs)
+        return meaning(*positional, **named)
+
+    return args[0], redo
 
 
 class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -53,10 +53,8 @@ def _value_in_graph(recorder: Recorder, tensor: Tensor) -> Value | None:
 
 
 def _is_copy(function: Any, arguments: Any) -> bool:
-    args, kwargs = arguments
-    if function is torch.Tensor.__getitem__:
-        return calls.copies_by_index(args[1])
-    return bool(kwargs.get("copy"))
+    args, _ = arguments
+    return function is torch.Tensor.__getitem__ and calls.copies_by_index(args[1])
 
 
 def _note_view(
@@ -151,7 +149,8 @@ def write(recorder: Recorder, function: Any, args: tuple[Any, ...], kwargs: dict
     base = calls.out_of_place(function)
     if base is None or TABLE.get(base) is None:
         raise UnsupportedError(f"{name} has no lowering yet", hint="use its out-of-place form")
-    result = TABLE[base](*args, **calls.torch_names(TABLE[base], kwargs))
+    args, kwargs = calls.named(TABLE[base], args, kwargs)
+    result = TABLE[base](*args, **kwargs)
     given, own = spec_of(result).dtype, target._trtnn_spec.dtype
     if not torch.can_cast(given, own):
         raise DTypeError(f"{name}: the result is {given}, which does not go into {own}")

@@ -200,6 +200,7 @@ class Recorder:
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Give a torch call its meaning."""
         self.failure = None
+        args, kwargs = calls.plain((args, kwargs))
         try:
             return self._call(function, args, kwargs)
         except TrtnnError as error:
@@ -219,8 +220,10 @@ class Recorder:
             return args[0] if name == "requires_grad_" else None
         if name in ("cuda", "cpu"):
             return self._moved(name, *args, **kwargs)
-        if name == "to" and len(args) > 1 and isinstance(args[1], str):
-            args = (args[0], torch.device(args[1]), *args[2:])
+        if name == "to" and len(args) > 1 and type(args[1]) in (str, int):
+            number = isinstance(args[1], int)
+            place = torch.device(f"cuda:{args[1]}" if number else args[1])
+            args = (args[0], place, *args[2:])
         args, kwargs = self._on_home(args), dict(self._on_home(kwargs))
         if function in calls.INFORMATION:
             with torch._C.DisableTorchFunctionSubclass():
@@ -241,6 +244,8 @@ class Recorder:
             return self.known.run(function, args, kwargs, TABLE.get(function))
         if kwargs.pop("out", None) is not None:
             raise UnsupportedError(f"{name}(out=...) in forward", hint="use the returned tensor")
+        if kwargs.get("layout") not in (None, torch.strided):
+            raise UnsupportedError(f"{name} with layout {kwargs['layout']}: a graph is dense")
         if calls.is_mutating(function):
             return mutation.write(self, function, args, kwargs)
         return self._apply(function, name, args, kwargs)
@@ -264,6 +269,7 @@ class Recorder:
                 f"{_full_name(function)} has no lowering yet",
                 hint="write it with other torch functions",
             )
+        args, kwargs = calls.named(meaning, args, kwargs)
         args, kwargs = change((args, kwargs), torch.Tensor, self.known.adopt)
         outer, self.scope = self.scope, self.scope or name
         try:
@@ -277,8 +283,6 @@ class Recorder:
 
     def _meaning(self, meaning: Any, name: str, args: Any, kwargs: Any) -> Any:
         try:
-            if kwargs:
-                kwargs = calls.torch_names(meaning, kwargs)
             return meaning(*args, **kwargs)
         except TypeError as error:
             if isinstance(error, TrtnnError) or calls.accepts(meaning, args, kwargs):
