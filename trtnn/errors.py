@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from trtnn.source import SourceLine, find_user_line
+
+_thread = threading.local()
+
+
+@contextmanager
+def noted() -> Iterator[list[TrtnnError]]:
+    """Give a list of all errors of ours that this thread makes, also of those that are caught."""
+    outer = getattr(_thread, "made", None)
+    made: list[TrtnnError] = []
+    _thread.made = made
+    try:
+        yield made
+    finally:
+        _thread.made = outer
 
 
 class TrtnnError(Exception):
@@ -37,6 +54,9 @@ class TrtnnError(Exception):
         self.where = where if where is not None or not search else find_user_line()
         self.sizes, self.origins = sizes, ()
         super().__init__(message)
+        made = getattr(_thread, "made", None)
+        if made is not None:
+            made.append(self)
 
     def __str__(self) -> str:
         lines = [self.message]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.tracing.traced import X, check, refused
-from trtnn import DTypeError, trace
+from trtnn import DTypeError, UnsupportedError, trace
 
 F = torch.nn.functional
 Function = Callable[[torch.Tensor], Any]
@@ -277,7 +277,29 @@ def numpy_of_known(x: torch.Tensor) -> Any:
     return x * float(torch.arange(6.0).numpy()[2])
 
 
+def known_as_it_is(through: Function) -> Function:
+    """Return a forward that writes to what a call gave back as it was, and to the tensor itself."""
+
+    def forward(x: torch.Tensor) -> Any:
+        y = x[0]
+        first, second, third = (torch.zeros_like(y) for _ in range(3))
+        through(first, y).copy_(y)
+        other = through(second, y)
+        second.add_(y)
+        last = through(third, y)
+        last.fill_(2.0)
+        return first, second, other, third, last
+
+    return forward
+
+
 KNOWN: dict[str, Function] = {
+    "expand_as": known_as_it_is(lambda z, y: z.expand_as(y)),
+    "view_as": known_as_it_is(lambda z, y: z.view_as(y)),
+    "reshape_as": known_as_it_is(lambda z, y: z.reshape_as(y)),
+    "broadcast_tensors": known_as_it_is(lambda z, y: torch.broadcast_tensors(z, y)[0]),
+    "cat with nothing": known_as_it_is(lambda z, y: torch.cat([z, y[:0]])),
+    "type_as": known_as_it_is(lambda z, y: z.type_as(y)),
     "a constant keeps its moment": constant_of_its_moment,
     "a traced value in a known row": known_row,
     "a known tensor reshaped": known_reshape,
@@ -316,3 +338,31 @@ def test_aliases_of_known_tensors_that_cannot_be_followed_are_refused() -> None:
     refused(known_diagonal, "a view that has no lowering")
     with pytest.raises(ValueError, match="read-only"):
         trace(numpy_written, [X])
+
+
+RESHAPED: dict[str, Function] = {
+    "squeeze_": lambda t, x: t.squeeze_(),
+    "unsqueeze_": lambda t, x: t.unsqueeze_(0),
+    "t_": lambda t, x: t.t_(),
+    "transpose_": lambda t, x: t.transpose_(0, 1),
+    "swapaxes_": lambda t, x: t.swapaxes_(0, 1),
+    "swapdims_": lambda t, x: t.swapdims_(0, 1),
+    "resize_": lambda t, x: t.resize_(2, 2),
+    "resize_as_": lambda t, x: t.resize_as_(x),
+    "as_strided_": lambda t, x: t.as_strided_((2,), (1,)),
+    "by keyword": lambda t, x: torch.Tensor.unsqueeze_(t, dim=0),
+}
+
+
+@pytest.mark.parametrize("name", RESHAPED)
+def test_a_shape_is_not_changed_in_place(name: str) -> None:
+    weight = torch.ones(6, 6)
+    for make in (lambda x: x * 2, lambda x: torch.zeros(4, 6), lambda x: weight):
+        with pytest.raises(UnsupportedError, match="changes what a tensor is") as found:
+            trace(lambda x, make=make: RESHAPED[name](make(x), x), [X])
+        assert found.value.where is not None and found.value.where.text.startswith(f'"{name}"')
+    assert weight.shape == (6, 6)
+
+
+def test_detaching_in_place_is_nothing() -> None:
+    check(lambda x: (x * 2).detach_() + torch.ones(6).detach_())

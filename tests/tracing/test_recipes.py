@@ -119,6 +119,12 @@ RECIPES: dict[str, Callable[[Any, torch.Tensor], Any]] = {
     ),
     "iterated": lambda self, x: x + sum(row * row for row in self.matrix),
     "cut by a size": lambda self, x: x + (self.matrix * 2)[: x.shape[0]].sum(0),
+    "an expand to the same shape": lambda self, x: x + self.weight.expand_as(x[0]),
+    "a view of the same shape": lambda self, x: x + self.weight.view_as(x[0]),
+    "a reshape to the same shape": lambda self, x: x + self.weight.reshape_as(x[0]),
+    "broadcast": lambda self, x: x + torch.broadcast_tensors(self.weight, x[0])[0],
+    "joined with nothing": lambda self, x: x + torch.cat([self.weight, x[0, :0]]),
+    "like another": lambda self, x: x + self.weight.type_as(x) + self.weight.to(x),
     "same decision": lambda self, x: x * self.weight if self.shift.max() > 0.05 else x,
 }
 

@@ -40,6 +40,7 @@ class Tensor(torch.Tensor):
     _trtnn_over: tuple[Tensor, Any] | None = None
     _trtnn_made: tuple[Tensor, Callable[[Tensor], Any]] | None = None
     _trtnn_stale: tuple[str, SourceLine | None] | None = None
+    _trtnn_drawn: tuple[str, SourceLine | None] | None = None
 
     @staticmethod
     def __new__(

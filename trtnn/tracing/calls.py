@@ -43,7 +43,12 @@ VIEWS = frozenset(
         *(torch.swapdims, T.split_with_sizes, torch.split_with_sizes, T.tensor_split, T.diagonal),
         *(torch.tensor_split, torch.broadcast_to, torch.diagonal, T.unfold, T.as_strided),
         *(torch.as_strided, T.hsplit, T.vsplit, T.dsplit, torch.hsplit, torch.vsplit, torch.dsplit),
-        *(T.broadcast_to, *_getters("T", "mT", "H", "mH", "data", "real")),
+        *(
+            T.broadcast_to,
+            torch.broadcast_tensors,
+            T.reshape_as,
+            *_getters("T", "mT", "H", "mH", "data", "real"),
+        ),
     }
 )
 """Results share memory with the first operand."""
@@ -89,9 +94,17 @@ ADDRESSES = frozenset(("data_ptr", "storage", "untyped_storage", "__dlpack__"))
 """What has no meaning in a graph, of known values too."""
 
 AUTOGRAD = frozenset(
-    "requires_grad_ requires_grad.__set__ grad.__set__ retain_grad register_hook".split()
+    "requires_grad_ detach_ requires_grad.__set__ grad.__set__ retain_grad register_hook".split()
 )
 """What concerns gradients only, of which a graph has none."""
+
+RESHAPING = frozenset(
+    (
+        "squeeze_ unsqueeze_ t_ transpose_ swapaxes_ swapdims_ resize_ resize_as_ "
+        "resize_as_sparse_ set_ as_strided_ rename_ names.__set__ sparse_resize_"
+    ).split()
+)
+"""What gives a tensor another shape, other memory or names in place, and its views none of it."""
 
 NAMES = {
     "axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other",

@@ -20,8 +20,9 @@ from trtnn.errors import TraceError, UnsupportedError
 from trtnn.graph.program import Program, ProgramBuilder, Slot, change, parted, storage_of
 from trtnn.graph.tensor import Tensor, family_of, tensors_in
 from trtnn.ops.op import Spec
-from trtnn.source import find_user_line
+from trtnn.source import SourceLine, find_user_line
 from trtnn.tracing import calls
+from trtnn.tracing.drawn import random_error
 
 if TYPE_CHECKING:
     from trtnn.graph.graph import Value
@@ -51,6 +52,7 @@ class KnownValues:
         self.doubtful: dict[int, list[weakref.ref[Tensor]]] = {}
         self.watch = Watch(self)
         self.running = ""
+        self.drew = False
         self.written: list[int] = []
         for state in states:
             slot, real = self._leaf(state.tensor, state.keys, state.name)
@@ -80,10 +82,12 @@ class KnownValues:
         self.entered.clear()
         self.doubtful.clear()
 
-    def slot_of(self, tensor: torch.Tensor) -> tuple[Slot, torch.Tensor]:
+    def slot_of(
+        self, tensor: torch.Tensor, *, drawn_too: bool = False
+    ) -> tuple[Slot, torch.Tensor]:
         """Return the slot and the value of an operand that is known, or real."""
         if isinstance(tensor, Tensor):
-            self.recorder.check_fresh(tensor)
+            self.recorder.check_fresh(tensor, drawn_too=drawn_too)
             assert tensor._trtnn_slot is not None and tensor._trtnn_known is not None
             return tensor._trtnn_slot, tensor._trtnn_known
         if id(tensor) not in self.leaves:
@@ -114,6 +118,22 @@ class KnownValues:
         copy, slot = self._copy(tensor, self.program.leaf(tensor))
         return self._known(copy, slot)
 
+    def again(self, tensor: Tensor, *, shared: bool, copy: bool) -> Tensor:
+        """Return the new object that PyTorch gives where a call gave a known tensor back as it is.
+
+        It shares memory or is a copy; where neither is sure, a write to one refuses the other.
+        """
+        if shared and not copy:
+            same: Tensor = self.run(torch.Tensor.detach, (tensor,), {}, lambda base: base)
+            return same
+        real, slot = self.copied(tensor)
+        other = self._known(real, slot)
+        if not copy:
+            assert tensor._trtnn_known is not None
+            for one, doubtful in ((tensor._trtnn_known, other), (real, tensor)):
+                self.doubtful.setdefault(storage_of(one), []).append(weakref.ref(doubtful))
+        return other
+
     def _known(self, tensor: torch.Tensor, slot: Slot) -> Tensor:
         slot, tensor = self._at_home(slot, tensor)
         spec = Spec(tuple(tensor.shape), tensor.dtype)
@@ -133,7 +153,7 @@ class KnownValues:
         wrappers: dict[int, Tensor] = {}
 
         def enter(tensor: torch.Tensor) -> Slot:
-            slot, real = self.slot_of(tensor)
+            slot, real = self.slot_of(tensor, drawn_too=True)
             operands[slot] = real
             if isinstance(tensor, Tensor):
                 wrappers[id(real)] = tensor
@@ -143,21 +163,39 @@ class KnownValues:
         if not operands:
             slots = change(slots, _array_type(), lambda array: array.copy())
         real_args, real_kwargs = change(slots, Slot, operands.__getitem__)
-        self.written = []
+        self.written, self.drew = [], False
         with torch._C.DisableTorchFunction(), torch.inference_mode(mode=False), torch.no_grad():
-            result = self._watched(function, real_args, real_kwargs)
+            name, result = self._watched(function, real_args, real_kwargs)
+        first = next((t._trtnn_drawn for t in wrappers.values() if t._trtnn_drawn), None)
+        drawn = (name, find_user_line()) if self.drew else first
         if not operands and not parted(result)[0]:
             return result
         result, answer = _frozen(result)
         call = (function, *slots)
         places = self.program.step(call, operands, answer, self.written, find_user_line())
-        return self._wrapped(result, places, wrappers, operands, _redo(again, args, kwargs))
+        wrapped = self._wrapped(result, places, wrappers, operands, _redo(again, args, kwargs))
+        if drawn:
+            self._mark(drawn, wrapped)
+        return wrapped
 
-    def _watched(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def _mark(self, drawn: tuple[str, SourceLine | None], result: Any) -> None:
+        """Note that what a call returns, and what it wrote, holds random numbers."""
+        tensors, answers = parted(result)
+        if answers:
+            raise random_error(*drawn)
+        for tensor in self.living.values():
+            if any(tensor is t for t in tensors) or self._was_written(tensor):
+                tensor._trtnn_drawn = drawn
+
+    def _was_written(self, tensor: Tensor) -> bool:
+        known = tensor._trtnn_known
+        return known is not None and storage_of(known) in self.written
+
+    def _watched(self, function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[str, Any]:
         outer, self.running = self.running, str(getattr(function, "__name__", function))
         try:
             with self.watch:
-                return function(*args, **kwargs)
+                return self.running, function(*args, **kwargs)
         finally:
             self.running = outer
 
@@ -301,22 +339,15 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **kwargs)
 
     def _undrawn(self, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
-        """Run an op that may draw random numbers; refuse it, with nothing drawn, if it does."""
+        """Run an op that may draw random numbers; note it, and put the generators back, if so."""
         generators = _generators(kwargs.get("generator"), self.known.recorder.home)
         before = [generator.get_state() for generator in generators]
         result = func(*args, **kwargs)
         for generator, state in zip(generators, before, strict=True):
             if not torch.equal(generator.get_state(), state):
                 generator.set_state(state)
-                raise random_error(self.known.running)
+                self.known.drew = True
         return result
-
-
-def random_error(name: str) -> TraceError:
-    return TraceError(
-        f"{name} in forward draws random numbers, which a graph would freeze",
-        hint="draw them outside and give them as an input",
-    )
 
 
 def _generators(given: Any, home: torch.device) -> list[Any]:

@@ -36,7 +36,7 @@ def link(recorder: Recorder, function: Any, arguments: Any, result: Any) -> Any:
             if function in calls.SAME and not copies:
                 return view
             if view._trtnn_known is not None:
-                return recorder.known.own(view._trtnn_known)
+                return recorder.known.again(view, shared=function in calls.VIEWS, copy=copies)
             view = _tensor(recorder, recorder.value_of(view))
         if view._trtnn_known is None and not copies:
             _note_view(recorder, function, values, view)

@@ -16,8 +16,8 @@ from trtnn.graph.tensor import Tensor, tensors_in
 from trtnn.ops.op import TABLE, Op, Spec, bind, has_sizes, spec_of
 from trtnn.sizes.dims import Dim, Size, bounds, decide
 from trtnn.source import SourceLine, find_user_line
-from trtnn.tracing import calls, mutation
-from trtnn.tracing.known import KnownValues, State, random_error, view_of
+from trtnn.tracing import calls, drawn, mutation
+from trtnn.tracing.known import KnownValues, State, view_of
 from trtnn.tracing.origins import origins
 
 
@@ -94,14 +94,17 @@ class Recorder:
         assert value is not None
         return value
 
-    def check_fresh(self, tensor: Tensor) -> None:
-        """Refuse a tensor of another trace, or one whose content is in doubt."""
+    def check_fresh(self, tensor: Tensor, *, drawn_too: bool = False) -> None:
+        """Refuse a tensor of another trace, one whose content is in doubt, or random numbers."""
         if tensor._trtnn_recorder is not self:
             raise TraceError("a symbolic tensor of another trace was used")
         if tensor._trtnn_stale:
             text, where = tensor._trtnn_stale
             hint = "write in place before the view is taken, or not at all"
             raise UnsupportedError(f"use of {text}", hint=hint, where=where)
+
+        if tensor._trtnn_drawn and not drawn_too:
+            raise drawn.random_error(*tensor._trtnn_drawn)
 
     # Ops ------------------------------------------------------------------------------------
 
@@ -214,22 +217,28 @@ class Recorder:
         self._check_open()
         self._check_autocast()
         name = calls.name_of(function)
+        if name in calls.RESHAPING:
+            raise UnsupportedError(
+                f"{name} in forward changes what a tensor is, and not what it holds",
+                hint="use a new tensor: x = x.unsqueeze(0), x = x.reshape(y.shape)",
+            )
         if name == "data.__set__":
             raise UnsupportedError(f"{name} in forward", hint="compute a new tensor instead")
         if name in calls.AUTOGRAD:
-            return args[0] if name == "requires_grad_" else None
+            return args[0] if name in ("requires_grad_", "detach_") else None
         if name in ("cuda", "cpu"):
             return self._moved(name, *args, **kwargs)
         if name == "to" and len(args) > 1 and type(args[1]) in (str, int):
             number = isinstance(args[1], int)
             place = torch.device(f"cuda:{args[1]}" if number else args[1])
             args = (args[0], place, *args[2:])
-        args, kwargs = self._on_home(args), dict(self._on_home(kwargs))
+        return self._placed(function, name, self._on_home(args), dict(self._on_home(kwargs)))
+
+    def _placed(self, function: Any, name: str, args: Any, kwargs: Any) -> Any:
+        """Give a call its meaning whose device is the parameters' own."""
         if function in calls.INFORMATION:
             with torch._C.DisableTorchFunctionSubclass():
                 return function(*args, **kwargs)
-        if name in calls.RANDOM:
-            raise random_error(name)
         if name == "__deepcopy__":
             return self._call(torch.Tensor.clone, args[:1], {})
         tensors = tensors_in((args, kwargs))
@@ -238,7 +247,10 @@ class Recorder:
             return _ask(name, self.known.adopt(args[0]))
         if symbolic and name in calls.ASKS_VALUE:
             return _ask(name, args[0] if isinstance(args[0], Tensor) else symbolic[0])
-        if not symbolic and not calls.has_symbolic_sizes((args, kwargs)):
+        known = not symbolic and not calls.has_symbolic_sizes((args, kwargs))
+        if name in calls.RANDOM and not known:
+            return drawn.draw(self, name, args, kwargs)
+        if known:
             for tensor in tensors:
                 self.known.require_near(tensor)
             return self.known.run(function, args, kwargs, TABLE.get(function))

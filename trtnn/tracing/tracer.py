@@ -15,7 +15,7 @@ from torch.fx.experimental.proxy_tensor import PreDispatchTorchFunctionMode
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from trtnn.errors import TraceError, TrtnnError, UnsupportedError
+from trtnn.errors import TraceError, TrtnnError, UnsupportedError, noted
 from trtnn.graph.graph import Graph, Value
 from trtnn.graph.tensor import Tensor
 from trtnn.ops import op as op_module
@@ -97,8 +97,9 @@ def trace(
         recorder = Recorder(device, home, states)
         remaining = iter(names)
         args, kwargs = unflatten(tree, [_given(x, remaining, recorder) for x in leaves])
-        with _tracing(recorder, module), _typed_errors(recorder):
+        with noted() as refusals, _tracing(recorder, module), _typed_errors(recorder):
             result = function(*args, **kwargs)
+            _require_none(refusals)
             outputs, structure, kept = _finish(recorder, result, recorder.inputs)
     program = recorder.known.program.finish()
     constants = {
@@ -118,6 +119,15 @@ def trace(
         leaves=kept,
         program=program,
     ).live()
+
+
+def _require_none(refusals: Sequence[TrtnnError]) -> None:
+    """Raise the first error of ours that somebody caught: the graph has the other branch."""
+    if refusals:
+        error = refusals[0]
+        caught = "a refusal ends the trace, also where forward or a library catches it"
+        error.hint = f"{error.hint}; {caught}" if error.hint else caught
+        raise error
 
 
 def _given(leaf: Any, names: Iterator[str], recorder: Recorder) -> Any:
