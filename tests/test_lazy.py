@@ -182,3 +182,67 @@ def test_what_cannot_be_compiled_counts_for_nothing() -> None:
         with pytest.raises(trtnn.TraceError):
             model(torch.ones(2), False)
     assert torch.equal(model(torch.ones(2), True), torch.full((2,), 2.0))
+
+
+CHANGES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...], tuple[str, ...]]] = {
+    "a number": (
+        (torch.ones(2), 2),
+        (torch.ones(2), 3),
+        ("by was 2 and is 3", "torch.tensor(3)", 'Dim("by", min, opt, max), host=True'),
+    ),
+    "a float": (
+        (torch.ones(2), 2.0),
+        (torch.ones(2), 0.5),
+        ("by was 2.0 and is 0.5", "as a tensor"),
+    ),
+    "a flag": (
+        (torch.ones(2), True),
+        (torch.ones(2), False),
+        ("by was True", "a model for each by"),
+    ),
+    "a dtype": (
+        (torch.ones(2), 2),
+        (torch.ones(2).int(), 2),
+        ("x was (2,) float32 and is (2,) int32", "x.to(torch.float32)"),
+    ),
+    "a rank": ((torch.ones(2), 2), (torch.ones(2, 1), 2), ("is (2, 1)", "give x with 1 dims")),
+    "a number and a size": (
+        (torch.ones(2), 2),
+        (torch.ones(3), 3),
+        (
+            "x was (2,) float32 and is (3,) float32, by was 2 and is 3",
+            "trtnn.Dim",
+            "torch.tensor(3)",
+        ),
+    ),
+    "an argument": ((torch.ones(2), 2), (torch.ones(2),), ("given are x, and before x, by",)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_warning_says_what_changed_and_what_to_do(name: str) -> None:
+    first, second, texts = CHANGES[name]
+    model = trtnn.compile(lambda x, by=2: x * by, backend="reference")
+    model(*first)
+    with pytest.warns(RecompileWarning) as caught:
+        model(*second)
+    assert all(text in str(caught[0].message) for text in texts), str(caught[0].message)
+
+
+def test_a_range_that_fails_falls_back_to_what_was_seen() -> None:
+    table = torch.randn(6, 3)
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return x + table[: x.shape[0]]
+
+    model = trtnn.compile(forward, backend="reference", dynamic=True)
+    model(torch.ones(3, 3))
+    for size, low in ((5, 3), (2, 2), (6, 2)):
+        high = max(size, 5)
+        with pytest.warns(RecompileWarning, match=r"x_0 from 2 to 8 cannot be compiled") as caught:
+            assert torch.equal(model(torch.ones(size, 3)), 1 + table[:size])
+        assert f"takes x_0 from {low} to {high}, what was seen: " in str(caught[0].message)
+        assert model.profiles == ({"x_0": (low, size, high)},)
+    with pytest.raises(trtnn.ShapeError):
+        model(torch.ones(7, 3))
+    assert torch.equal(model(torch.ones(4, 3)), 1 + table[:4])

@@ -24,7 +24,8 @@ from trtnn.errors import InputError, OptionError
 from trtnn.options import BuildOptions
 from trtnn.saved.description import describe
 from trtnn.saved.file import write
-from trtnn.tracing.signature import _parameters, declare
+from trtnn.tracing.forward import _parameters, unwrapped
+from trtnn.tracing.signature import declare
 from trtnn.trt.identity import RTX, TENSORRT, TITLES
 from trtnn.trt.library import TensorRT
 
@@ -70,12 +71,14 @@ def build(
         trtnn.build(net, "net.trtnn", inputs=[x], backend="tensorrt_rtx",
                     compute_capabilities=("8.9", "12.0"))
 
+    >>> x = torch.ones(3)
     >>> try:
-    ...     build(torch.nn.ReLU(), "net.trtnn", inputs=[(3, 4)], compute_capabilities=("8.9",))
+    ...     build(torch.nn.ReLU(), "net.trtnn", inputs=[x], compute_capabilities=("8.9",))
     ... except OptionError as error:
     ...     print(error.message)
     compute_capabilities: TensorRT builds for the GPU at hand
     """
+    module = unwrapped(module)
     choose("backend", backend, (TENSORRT, RTX))
     require_running(execution, 1, "own")
     settings = settings_of(options, None, precision, checks, cache, progress, execution)

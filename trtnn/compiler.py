@@ -24,14 +24,18 @@ from trtnn.graph.graph import Graph
 from trtnn.graph.notes import noted
 from trtnn.lazy import LazyModule
 from trtnn.ops.masks import depends_on_data
+from trtnn.ops.op import Spec
 from trtnn.options import BuildOptions, RuntimeOptions
 from trtnn.run.allocating import AllocatingRunner
+from trtnn.run.calling import refuse_traced
 from trtnn.run.proof import prove
 from trtnn.run.reference import Reference
 from trtnn.run.runner import Runner
 from trtnn.saved.description import describe, gpu_of
 from trtnn.tracing.assumptions import verify
-from trtnn.tracing.signature import Input, Signature, _parameters, declare
+from trtnn.tracing.attributes import Attributes
+from trtnn.tracing.forward import _parameters, module_of, refuse_positional, unwrapped
+from trtnn.tracing.signature import Input, Signature, declare, require_unchanged
 from trtnn.tracing.tracer import trace as trace_graph
 from trtnn.trt.identity import RTX, TENSORRT, TITLES
 from trtnn.trt.library import TensorRT, is_installed
@@ -54,11 +58,17 @@ def trace(module: Callable[..., Any], inputs: Any, device: Any = "cpu") -> Graph
     (2, 3) float32
     """
     signature = declare(module, inputs)
-    return _trace(module, signature, torch.device(device))
+    return _trace(unwrapped(module), signature, torch.device(device))
 
 
 def _trace(module: Callable[..., Any], signature: Signature, device: torch.device) -> Graph:
-    graph = trace_graph(module, signature.arguments(), signature.given, signature.dims, device)
+    # A constant that is an object may be written to as a module may.
+    attributes = Attributes([leaf for leaf in signature.leaves if not isinstance(leaf, Spec)])
+    try:
+        graph = trace_graph(module, signature.arguments(), signature.given, signature.dims, device)
+        require_unchanged(signature)
+    finally:
+        attributes.restore()
     graph = replace(graph, formats=signature.formats)
     graph.check()
     return graph
@@ -66,7 +76,7 @@ def _trace(module: Callable[..., Any], signature: Signature, device: torch.devic
 
 def compile(
     module: Callable[..., Any],
-    *,
+    *surplus: Any,
     inputs: Any = None,
     precision: str = "tf32",
     backend: str = "auto",
@@ -87,13 +97,15 @@ def compile(
         module: A ``torch.nn.Module``, ``trtnn.Module`` or not, or a function of tensors.
         inputs: A list in ``forward``'s positional order, or a dict by parameter name. Each entry
             is an ``Input``, an example tensor (its shape is static), a plain value (a constant of
-            the compilation), or a tuple, list or dict of these. ``None``: the first call decides.
+            the compilation, which calls need not give again), or a tuple, list or dict of these.
+            ``None``: the first call decides.
         precision: ``"tf32"``, or ``"fp32"`` to turn TF32 off for what is float32 in the graph.
         backend: ``"tensorrt"``, ``"tensorrt_rtx"`` (TensorRT for RTX, built and not yet run by
             us), ``"reference"`` (PyTorch runs the graph), or ``"auto"``: TensorRT, or the
             reference, with a warning, where TensorRT or a GPU is absent.
         dynamic: Without ``inputs``, make a size that changes from one call to the next dynamic:
-            the second engine takes the range seen so far, widened to powers of two.
+            the second engine takes the range seen so far, widened to powers of two, or, with a
+            warning, as it is where the wider one cannot be compiled.
         device: Where inputs will be; the module's own, or the current GPU, if omitted.
         checks: ``"always"``, or ``"first"``: the range of int64 inputs is checked on the first
             call of a signature only, where TensorRT has no int64.
@@ -120,6 +132,7 @@ def compile(
 
     Raises:
         KeyboardInterrupt: Ctrl-C during a build.
+        InputError: ``inputs`` do not fit ``forward``, or stand without ``inputs=``.
         OptionError: A value that is none of these.
         BackendError: ``backend="tensorrt"`` or ``"tensorrt_rtx"`` without it, or a GPU for it.
         TraceError: Code in ``forward`` that has no meaning in a graph.
@@ -130,6 +143,10 @@ def compile(
     >>> model(torch.zeros(3, 4)).shape
     torch.Size([3, 2])
     """
+    refuse_traced()
+    if surplus:
+        raise refuse_positional("compile", module, surplus)
+    module = unwrapped(module)
     choose("backend", backend, ("auto", TENSORRT, RTX, "reference"))
     require_running(execution, max_contexts, memory)
     settings = settings_of(
@@ -276,8 +293,8 @@ def _engine(
             **how,
         )
         if options.refit is not None and not library.trusted_refits:
-            owner = getattr(module, "__self__", module)
-            state = owner.state_dict() if isinstance(owner, torch.nn.Module) else {}
+            owner = module_of(module)
+            state = owner.state_dict() if owner is not None else {}
             prove(engine, graph, device, state)  # before the cache may have it
         return engine
 
@@ -321,7 +338,8 @@ def library_for(backend: str, settings: Settings) -> TensorRT | None:
 
 def place_for(module: Any, device: Any, library: TensorRT | None) -> torch.device:
     if device is None:
-        tensors = list(module.parameters()) if isinstance(module, torch.nn.Module) else []
+        owner = module_of(module)
+        tensors = list(owner.parameters()) if owner is not None else []
         own = tensors[0].device if tensors else torch.device("cpu")
         device = "cuda" if library is not None and own.type != "cuda" else own
     place = find_device("device", device)

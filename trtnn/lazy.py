@@ -13,13 +13,16 @@ from typing import Any
 import torch
 
 from trtnn.compiled import CompiledModule, signature_of
-from trtnn.errors import InputError, RecompileWarning
+from trtnn.errors import InputError, RecompileWarning, TrtnnError
 from trtnn.ops.op import Spec
 from trtnn.run.bound import BoundCall
+from trtnn.run.calling import refuse_traced
 from trtnn.sizes.dims import Dim
 from trtnn.sizes.solutions import bind_dims
 from trtnn.source import warn_user
-from trtnn.tracing.signature import Signature, constant_key, from_arguments, short, spread
+from trtnn.tracing.changes import change_of, nearest
+from trtnn.tracing.constants import short
+from trtnn.tracing.signature import Signature, from_arguments
 
 MAX_ENGINES = 8
 MAX_KNOWN = 1024  # combinations of shapes that find their model at once
@@ -133,23 +136,19 @@ class LazyModule(CompiledModule):
 
     def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CompiledModule:
         """Return the model for a call, compiled if there is none."""
+        refuse_traced()
         try:
             bound = self._parameters.bind(*args, **kwargs)
         except TypeError as error:
             raise InputError(f"call: {error}") from None
-        signature = from_arguments(self._parameters, spread(bound))
-        kind = (signature.tree, tuple(map(_kind, signature.leaves)))
+        signature = from_arguments(bound, kwargs)
+        kind = (signature.tree, tuple(map(_kind, signature.leaves, signature.keys)))
         seen = self._seen.get(kind, [])
-        exact = (signature.tree, tuple(map(constant_key, signature.leaves)))
-        key = kind if self._dynamic else exact
+        key = kind if self._dynamic else (signature.tree, signature.keys)
         model = self._models.get(key)
         if model is None or (self._dynamic and not _takes(model, signature)):
             self._admit(signature)
-            model = self._compile(
-                widen([*seen, signature], round_up=True)
-                if self._dynamic and seen
-                else self._announced(signature, seen)
-            )
+            model = self._made([*seen, signature])
             if self._state is not None:
                 model.refit(self._state)
             self._built += 1
@@ -158,20 +157,39 @@ class LazyModule(CompiledModule):
             self._known.clear()  # of an engine that a wider one replaces
         return model
 
-    def _announced(self, signature: Signature, seen: Sequence[Signature]) -> Signature:
-        """Return the signature; warn of another engine, and say how to need one only."""
-        if self._models:
-            proposal = (
-                declaration(widen([*seen, signature], round_up=False))
-                if seen
-                else 'inputs=[trtnn.Input((trtnn.Dim("batch", min, opt, max), ...))]'
-            )
+    def _made(self, calls: Sequence[Signature]) -> CompiledModule:
+        """Compile for the last of some calls that differ in sizes only, or for all of them."""
+        latest = calls[-1]
+        if not self._dynamic or len(calls) == 1:
+            self._announce(latest, calls[:-1])
+            return self._compile(latest)
+        wide, seen = (widen(calls, round_up=up) for up in (True, False))
+        try:
+            return self._compile(wide)
+        except Exception as error:  # of forward's own too, of whatever type
+            if wide == seen:
+                raise
+            model = self._compile(seen)
+            why = error.message if isinstance(error, TrtnnError) else repr(error)
             warn_user(
-                f"another engine is compiled, for {_text(signature)}; for one engine, declare "
-                f"what changes: {proposal}, or give compile dynamic=True",
+                f"{_ranges(wide)} cannot be compiled, so the engine takes {_ranges(seen)}, what "
+                f"was seen: {why}; a call outside of it compiles another",
                 RecompileWarning,
             )
-        return signature
+            return model
+
+    def _announce(self, signature: Signature, seen: Sequence[Signature]) -> None:
+        """Warn of another engine; say what changed, and how to need one only."""
+        before = seen or [other for found in self._seen.values() for other in found]
+        if not before:
+            return
+        changed, advice = change_of(signature, nearest(signature, before))
+        if seen:
+            proposal = declaration(widen([*seen, signature], round_up=False))
+            advice = f"declare what changes: {proposal}, or give compile dynamic=True"
+        warn_user(
+            f"another engine is compiled: {changed}; for one engine, {advice}", RecompileWarning
+        )
 
     def _admit(self, signature: Signature) -> None:
         if self._built >= MAX_ENGINES:
@@ -205,8 +223,8 @@ def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return (len(args), tuple(kwargs), tuple([(t.shape, t.dtype) for t in given]))
 
 
-def _kind(leaf: Any) -> Any:
-    return (leaf.dtype, leaf.rank) if isinstance(leaf, Spec) else constant_key(leaf)
+def _kind(leaf: Any, key: Any) -> Any:
+    return (leaf.dtype, leaf.rank) if isinstance(leaf, Spec) else key
 
 
 def _takes(model: CompiledModule, signature: Signature) -> bool:
@@ -224,6 +242,10 @@ def _text(signature: Signature) -> str:
         f"{name} {leaf}" if isinstance(leaf, Spec) else f"{name} = {short(leaf)}"
         for name, leaf in pairs
     )
+
+
+def _ranges(signature: Signature) -> str:
+    return " and ".join(f"{d.name} from {d.min} to {d.max}" for d in signature.dims)
 
 
 def widen(signatures: Sequence[Signature], *, round_up: bool) -> Signature:

@@ -173,9 +173,9 @@ X = torch.ones(2)
     [
         (lambda x, /, k: x * k, [], {"x": X, "k": 2}, "^x: there is no such argument"),
         (lambda x, /, k: x * k, [], {"k": 2}, "^x: the argument is missing; forward takes x, k"),
-        (lambda x=None, k=3: x * k, [X], {}, "^k: the argument is missing; declared are x, k"),
-        (lambda x, *, k: x * k, [X], {}, "^k: the argument is missing; forward takes x, k"),
-        (lambda x, k, *xs: x * k, [X], {}, "^k: the argument is missing; forward takes x, k, xs"),
+        (lambda x=None, k=3: x * k, [], {}, "^x: the argument is missing; declared are x, k"),
+        (lambda x, *, k: x * k, [], {}, "^x: the argument is missing; forward takes x, k"),
+        (lambda x, k, *xs: x * k, [], {}, "^x: the argument is missing; forward takes x, k, xs"),
         (lambda x, k, *xs: x * k, [X, 2, X], {}, "^xs_0: an argument that inputs did not declare"),
         (lambda x, k, **more: x * k, [X, 2], {"y": 1}, "^y: an argument that inputs did not"),
     ],
@@ -193,3 +193,36 @@ def test_a_misspelt_name_is_guessed() -> None:
     with pytest.raises(InputError, match=r"^atention_mask: there is no such argument") as caught:
         model(input_ids=torch.ones(2, 5), atention_mask=torch.ones(2, 5))
     assert "did you mean attention_mask?" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("function", "inputs", "args", "kwargs"),
+    [
+        (lambda x, k: x * k, [X, 2.0], [X], {}),
+        (lambda x, k: x * k, [X, 2.0], [], {"x": X}),
+        (lambda x, *, k, f=None: x * k, {"x": X, "k": 2.0, "f": True}, [X], {"f": True}),
+        (lambda x, k=3.0: x * k, [X, 2.0], [X], {}),
+        (lambda x, pair, y: x * pair[1], {"x": X, "pair": (1, 2.0), "y": X}, [X], {"y": X}),
+        (lambda x, *ks: x * ks[0], [X, 2.0], [X], {}),
+        (lambda x, **ks: x * ks["k"], {"x": X, "k": 2.0}, [X], {}),
+    ],
+)
+def test_a_declared_constant_need_not_be_given_again(
+    function: Any, inputs: Any, args: Any, kwargs: Any
+) -> None:
+    model = trtnn.compile(function, inputs=inputs, backend="reference")
+    for _ in range(2):
+        assert torch.equal(model(*args, **kwargs), X * 2)
+    on_a_double, runner = on_double("10", function, inputs)
+    on_a_double(*args, **kwargs)
+    assert executions(runner) == 1
+
+
+def test_an_undeclared_default_says_to_leave_it_out() -> None:
+    model = trtnn.compile(lambda x, mask=None: x * 2, inputs=[X], backend="reference")
+    with pytest.raises(InputError, match=r"^mask: an argument that inputs did not") as caught:
+        model(X, None)
+    assert "leave it out: forward's default, None, was compiled" in str(caught.value)
+    with pytest.raises(InputError, match="got a tensor") as caught:
+        model(X, X)
+    assert "leave it out, or declare it in inputs" in str(caught.value)

@@ -284,7 +284,8 @@ def transposed(call: Call, draw: random.Random) -> Found:
 def missing(call: Call, draw: random.Random) -> Found:
     changed = copy.copy(call)
     changed.named = dict(call.named)
-    name = draw.choice(list(changed.named))
+    # A constant need not be given.
+    name = draw.choice([n for n, v in call.named.items() if not isinstance(v, (float, str))])
     del changed.named[name]
     left = list(changed.named)
     after = list(call.named)[list(call.named).index(name) :]

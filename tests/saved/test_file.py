@@ -7,7 +7,7 @@ import enum
 import json
 import sys
 import zipfile
-from collections import OrderedDict, namedtuple
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,10 @@ ROWS: dict[str, Row] = {
     "list": (lambda x: [x * 2], [X], (T,), {}),
     "dict": (lambda x: {"b": x * 2, "a": [x + 1], 3: None, (1, "k"): True}, [X], (T,), {}),
     "ordered": (lambda x: OrderedDict(b=x * 2, a=x + 1), [X], (T,), {}),
+    "default dict": (lambda x: defaultdict(list, b=x * 2, a=[x]), [X], (T,), {}),
+    "counter": (lambda x: Counter({1: x * 2, 0: x + 1}), [X], (T,), {}),
+    "deque": (lambda x: deque([x * 2, x + 1], 3), [X], (T,), {}),
+    "any number": (lambda *xs: sum(xs) * 2, [X, Y], (T, T), {}),
     "named tuple": (lambda x: Pair(x * 2, (x + 1,)), [X], (T,), {}),
     "dataclass": (lambda x: Parts(x * 2, {"n": 3}), [X], (T,), {}),
     "torch's own": (lambda x: torch.max(x, 1), [X], (T,), {}),

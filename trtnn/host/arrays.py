@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +16,7 @@ from trtnn.saved.notation import read_dims, read_size
 from trtnn.sizes.dims import Dim, Expr, Size, evaluate, symbols
 from trtnn.sizes.profiles import count_profiles, fitting_profiles
 from trtnn.sizes.solutions import Given, bind_dims, integers_of
+from trtnn.tree import FACTORIES
 
 Array: TypeAlias = numpy.ndarray[Any, Any]
 Shape: TypeAlias = tuple[int, ...]
@@ -266,9 +267,10 @@ def _filled(tree: Any, leaves: Iterator[Any]) -> Any:
         return next(leaves)
     values = [_filled(child, leaves) for child in tree["children"]]
     keys = [_key(key) for key in tree["keys"]]
-    if tree["kind"] == "OrderedDict":
-        return OrderedDict(zip(keys, values, strict=True))
-    numbered = tree["kind"] != "dict" and keys == list(range(len(keys)))
-    if tree["kind"] in _SEQUENCES or numbered:
-        return _SEQUENCES.get(tree["kind"], tuple)(values)
-    return dict(zip(keys, values, strict=True))
+    if tree.get("form", "sequence" if keys == list(range(len(keys))) else "") == "sequence":
+        made = _SEQUENCES.get(tree["kind"], tuple)(values)
+        return deque(made, tree.get("context")) if tree["kind"] == "deque" else made
+    named = dict(zip(keys, values, strict=True))
+    if tree["kind"] == "defaultdict":
+        return defaultdict(FACTORIES.get(tree.get("context", "")), named)
+    return OrderedDict(named) if tree["kind"] == "OrderedDict" else named

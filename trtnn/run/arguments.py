@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Sequence
+from itertools import islice
 from numbers import Integral
 from typing import Any
 
@@ -13,19 +14,16 @@ import torch
 from trtnn.errors import InputError
 from trtnn.ops.op import Spec
 from trtnn.sizes.dims import Dim
+from trtnn.tracing.constants import key_of, short
 from trtnn.tracing.signature import (
     POSITIONAL,
+    Place,
     Signature,
-    constant_key,
+    argument_names,
     require_dense,
-    short,
     spread,
 )
-from trtnn.tree import flatten_as
-
-
-def _same(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and bool(constant_key(one) == constant_key(other))
+from trtnn.tree import flatten_as, leaf_names
 
 
 def call_leaves(
@@ -33,38 +31,88 @@ def call_leaves(
 ) -> list[Any]:
     """Return what a call gives for each input of the graph, then its host inputs as ints.
 
+    A declared constant need not be given.
+
     Raises:
         InputError: The call does not have the declared structure, or a constant or a host input
             does not fit, naming the argument.
     """
     try:
-        named = spread(parameters.bind(*args, **kwargs))
+        given = spread(parameters.bind_partial(*args, **kwargs))
     except TypeError:
         raise _misfit(parameters, args, kwargs) from None
-    declared = ", ".join(signature.parameters)
-    for name in named:
-        if name not in signature.parameters:
-            raise InputError(
-                f"{name}: an argument that inputs did not declare; declared are {declared}",
-                hint="declare it in inputs, as an Input or as the constant it is",
-            )
-    for name in signature.parameters:
-        if name not in named:
-            raise InputError(f"{name}: the argument is missing; declared are {declared}")
-    leaves = flatten_as(named, signature.tree, "")
+    tree = signature.tree
+    _require_declared(signature, parameters, given)
+    kept = zip(signature.names, signature.leaves, signature.keys, strict=True)
     tensors: list[Any] = []
     hosts: list[int] = []
-    for name, leaf, kept in zip(signature.names, leaves, signature.leaves, strict=True):
-        if isinstance(kept, Spec):
-            tensors.append(leaf)
-        elif isinstance(kept, Dim):
-            hosts.append(_integer(name, kept, leaf))
-        elif leaf is not kept and not _same(leaf, kept):
-            raise InputError(
-                f"{name}: compiled for the constant {kept!r}, got {short(leaf)}",
-                hint="compile again for another value, or declare an Input",
-            )
+    for place, name, child in zip(tree.keys, signature.parameters, tree.children, strict=True):
+        own = list(islice(kept, sum(1 for _ in leaf_names(child, ""))))
+        if place not in given:
+            if any(isinstance(leaf, (Spec, Dim)) for _, leaf, _ in own):
+                raise _missing(signature, parameters, place, name)
+            continue
+        leaves = flatten_as(given[place], child, name)
+        for leaf, (path, expected, key) in zip(leaves, own, strict=True):
+            if isinstance(expected, Spec):
+                tensors.append(leaf)
+            elif isinstance(expected, Dim):
+                hosts.append(_integer(path, expected, leaf))
+            else:
+                _require_same(path, expected, key, leaf)
     return tensors + hosts
+
+
+def _require_declared(
+    signature: Signature, parameters: inspect.Signature, given: dict[Place, Any]
+) -> None:
+    """Raise InputError where a call gives what was not declared."""
+    places = dict.fromkeys(signature.tree.keys)
+    surplus = [place for place in given if place not in places]
+    if not surplus:
+        return
+    place, names = surplus[0], list(argument_names([*places, *surplus]))
+    default = parameters.parameters[place].default if isinstance(place, str) else None
+    declare = "declare it in inputs, as an Input or as the constant it is"
+    is_default = isinstance(place, str) and type(default) is type(given[place])
+    if is_default and not isinstance(default, torch.Tensor) and given[place] is default:
+        hint = f"leave it out: forward's default, {default!r}, was compiled; or {declare}"
+    else:
+        hint = f"leave it out, or {declare}"
+    raise InputError(
+        f"{names[len(places)]}: an argument that inputs did not declare; "
+        f"declared are {', '.join(signature.parameters)}; got {short(given[place])}",
+        hint=hint,
+    )
+
+
+def _missing(
+    signature: Signature, parameters: inspect.Signature, place: Place, name: str
+) -> InputError:
+    found = parameters.parameters.get(place) if isinstance(place, str) else None
+    required = found is not None and found.default is inspect.Parameter.empty
+    takes = f"forward takes {', '.join(parameters.parameters)}"
+    declared = f"declared are {', '.join(signature.parameters)}"
+    return InputError(f"{name}: the argument is missing; {takes if required else declared}")
+
+
+def _require_same(name: str, kept: Any, key: Any, given: Any) -> None:
+    """Raise InputError unless a constant is the one that was declared, and as it was then."""
+    try:
+        if key_of(name, given) == key:
+            return
+    except InputError:
+        if given is kept:  # else the error below says more
+            raise
+    if given is kept:
+        raise InputError(
+            f"{name}: the {type(kept).__name__} holds something else than when it was compiled for",
+            hint="compile again, or pass what changes as tensors",
+        )
+    raise InputError(
+        f"{name}: compiled for the constant {kept!r}, got {short(given)}",
+        hint="compile again for another value, or declare an Input",
+    )
 
 
 def _integer(name: str, dim: Dim, value: Any) -> int:
@@ -108,9 +156,4 @@ def _misfit(
             meant = difflib.get_close_matches(name, by_name, 1)
             hint = f"did you mean {meant[0]}?" if meant else None
             return InputError(f"{name}: there is no such argument; {takes}", hint=hint)
-    given = {*places[: len(args)], *kwargs}
-    needed = (
-        n for n in dict.fromkeys([*places, *by_name]) if kinds[n].default is inspect.Parameter.empty
-    )
-    missing = next(n for n in needed if n not in given)
-    return InputError(f"{missing}: the argument is missing; {takes}")
+    return InputError(f"call: the arguments do not fit; {takes}")

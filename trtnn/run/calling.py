@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any, Protocol
 
 import torch
 
+from trtnn.errors import UnsupportedError
 from trtnn.graph.graph import Interface
-from trtnn.ops.op import Spec
+from trtnn.ops.op import Spec, active_recorder
 from trtnn.run.arguments import call_leaves
 from trtnn.run.bound import BoundCall
 from trtnn.run.hot import Entry, State, can_be_hot, entry_for, fits, make_hot, remember_apart
@@ -17,7 +18,7 @@ from trtnn.run.outputs import output_tensors, require_apart
 from trtnn.run.prepared import Prepared, make_room
 from trtnn.run.runner import Runner
 from trtnn.sizes.dims import Size, evaluate
-from trtnn.tracing.signature import POSITIONAL, Signature
+from trtnn.tracing.signature import KEYWORD, POSITIONAL, Signature
 from trtnn.tracing.tracer import Output, Sizes
 from trtnn.tree import unflatten
 
@@ -62,14 +63,12 @@ class Caller:
         self.graph, self.signature, self.parameters = graph, signature, parameters
         self.runner = runner
         self.takes_out = "out" not in parameters.parameters
-        names, declared = signature.names, signature.parameters
         flat = all(isinstance(x, Spec) for x in signature.leaves) and all(
             part.kind is None for part in signature.tree.children
         )
-        # Positional calls are taken as they are only where positions mean what was declared.
-        first = [n for n, p in parameters.parameters.items() if p.kind in POSITIONAL]
-        self.count = len(names) if flat and list(declared) == first[: len(declared)] else -1
-        self.names = dict.fromkeys(declared).keys() if flat else None
+        # Calls are taken as they are only where what they give means what was declared.
+        self.count = len(signature.names) if flat and in_places(signature, parameters) else -1
+        self.names = names_of(signature, parameters) if flat else None
         leaves = list(graph.leaves)
         self.single = graph.result.kind is None and isinstance(leaves[0], Output)
         inner = graph.result.kind is not None and not any(
@@ -103,15 +102,17 @@ class Caller:
     def arguments(self, args: tuple[Any, ...], named: dict[str, Any]) -> Sequence[Any]:
         """Return a call's tensors, in the order of the graph's inputs, then its host inputs."""
         if named:
-            if args or named.keys() != self.names:
+            names = self.names
+            if args or names is None or named.keys() != names:
                 return call_leaves(self.signature, self.parameters, args, named)
-            return [named[name] for name in self.names]
+            return [named[name] for name in names]
         if len(args) != self.count:
             return call_leaves(self.signature, self.parameters, args, named)
         return args
 
     def general(self, args: tuple[Any, ...], named: dict[str, Any], out: Any) -> Any:
         """Run any call; the next one like it may be hot."""
+        refuse_traced()
         arguments = self.arguments(args, named)
         into = None if out is None else self._into(arguments, out)
         outputs, call = self.runner(arguments, into)
@@ -121,6 +122,7 @@ class Caller:
 
     def bind(self, args: tuple[Any, ...], named: dict[str, Any], out: Any) -> BoundCall:
         """Fix a call's inputs and outputs."""
+        refuse_traced()
         arguments = self.arguments(args, named)
         into = None if out is None else self._into(arguments, out)
         outputs, call, make = self.runner.bound(arguments, into)
@@ -186,6 +188,33 @@ class Caller:
         given = zip([v.name for v in graph.inputs], arguments, strict=False)
         require_apart(list(zip(names, found, strict=True)), list(given))
         return found
+
+
+def refuse_traced() -> None:
+    """Raise UnsupportedError where a call is made by a ``forward`` that is being traced."""
+    if active_recorder() is not None:
+        raise UnsupportedError(
+            "forward calls a compiled model, and an engine cannot be inside another",
+            hint="call the module there that it was made from, and compile the whole",
+        )
+
+
+def in_places(signature: Signature, parameters: inspect.Signature) -> bool:
+    """Say whether the declared arguments are the first that a call gives by position."""
+    kinds = parameters.parameters
+    first = [n for n, p in kinds.items() if p.kind in POSITIONAL]
+    places = signature.tree.keys
+    named = [place for place in places if isinstance(place, str)]
+    more = [place[1] for place in places if not isinstance(place, str)]
+    return named == first[: len(named)] and more == [*range(len(more))]
+
+
+def names_of(signature: Signature, parameters: inspect.Signature) -> Set[str] | None:
+    """Return the keywords that give all declared arguments; None where a name is no keyword."""
+    kinds = parameters.parameters
+    names = dict.fromkeys(signature.tree.keys)
+    given = all(isinstance(name, str) and kinds[name].kind in KEYWORD for name in names)
+    return names.keys() if given else None
 
 
 def _leaf(leaf: Any, outputs: list[torch.Tensor], bindings: Bindings) -> Any:

@@ -22,7 +22,8 @@ from trtnn.sizes.dims import Dim, Expr, Size, symbols
 from trtnn.sizes.expressions import SizeSymbol
 from trtnn.sizes.profiles import count_profiles, profile_of
 from trtnn.sizes.solutions import Given, integers_of
-from trtnn.tracing.signature import RANKS, Signature, short
+from trtnn.tracing.constants import short
+from trtnn.tracing.signature import RANKS, Signature
 from trtnn.tracing.tracer import Output, Sizes
 from trtnn.tree import Tree, leaf_names
 from trtnn.trt.library import TensorRT
@@ -197,7 +198,7 @@ def _signature(signature: Signature, parameters: inspect.Signature) -> dict[str,
     return {
         "parameters": [_parameter(p) for p in parameters.parameters.values()],
         "declared": list(signature.parameters),
-        "keyword_only": sorted(signature.keyword_only),
+        "keyword_only": sorted(signature.by_keyword),
         "dims": [dim.name for dim in signature.dims],
         "names": list(signature.names),
         "tree": encode_tree(signature.tree, "the arguments"),
@@ -255,12 +256,11 @@ def _restored(manifest: Mapping[str, Any]) -> Restored:
         return decode(found, dims)
 
     signature = Signature(
-        parameters=tuple(written["declared"]),
         tree=decode_tree(written["tree"]),
         leaves=tuple(map(leaf, written["leaves"])),
         names=tuple(written["names"]),
         dims=given,
-        keyword_only=frozenset(written["keyword_only"]),
+        by_keyword=frozenset(written["keyword_only"]),
         formats=formats,
     )
     graph = SavedGraph(

@@ -31,8 +31,10 @@ text (``"2*batch + 1"``), which ``trtnn.saved.notation`` reads; a dtype is PyTor
   and gives int32 where they say int64. An input whose memory is not contiguous has a
   ``memory_format``, ``channels_last`` or ``channels_last_3d``; its shape is in PyTorch's order.
 - ``hosts``: ``{"name", "dim"}`` per host input, an integer that decides shapes.
-- ``signature``: ``parameters`` of ``forward`` (name, kind, default), ``declared`` (the arguments
-  that a call gives), ``keyword_only``, ``tree`` and ``leaves`` with a name each.
+- ``signature``: ``parameters`` of ``forward`` (name, kind, default), ``declared`` (what errors call
+  the arguments), ``keyword_only`` (the parameters that ``forward`` was called with by keyword),
+  ``tree`` and ``leaves`` with a name each. The tree's keys are parameters; for what ``*args`` and
+  ``**kwargs`` took, parameter and index, or name.
 - ``result``: ``tree`` and ``leaves``; trees and leaves are read by ``trtnn.saved.description``.
 - ``graph``: the source graph as text, with its assumptions and notes.
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +19,9 @@ import torch
 from trtnn.errors import LoadError, UnsupportedError
 from trtnn.saved.notation import read_size
 from trtnn.sizes.dims import Expr
-from trtnn.tracing.signature import short
+from trtnn.tracing.constants import short
 from trtnn.tracing.tracer import Output, Sizes
-from trtnn.tree import LEAF, Tree
+from trtnn.tree import FACTORIES, LEAF, Tree, form_of
 
 
 @dataclass(frozen=True)
@@ -100,17 +100,27 @@ def decode(written: Any, dims: Mapping[str, Expr]) -> Any:
     return FORMS[tag].make([decode(part, dims) for part in parts] if whole else parts)
 
 
-KINDS: dict[str, type] = {"tuple": tuple, "list": list, "dict": dict, "OrderedDict": OrderedDict}
+KINDS: dict[str, type] = {
+    "tuple": tuple,
+    "list": list,
+    "dict": dict,
+    "OrderedDict": OrderedDict,
+    "defaultdict": defaultdict,
+    "deque": deque,
+}
 _NAMES = {kind: name for name, kind in KINDS.items()}
+_FACTORY_NAMES = {factory: name for name, factory in FACTORIES.items()}
 
 
 def encode_tree(tree: Tree, name: str) -> Any:
     """Return a structure as JSON holds it: null for a leaf; classes by module and name.
 
     Raises:
-        UnsupportedError: A class that cannot be found by its name, or a key that JSON cannot hold.
+        UnsupportedError: A class that cannot be found by its name, or made again without code of
+            its own; or a key that JSON cannot hold.
     """
-    if tree.kind is None:
+    form = None if tree.kind is None else form_of(tree.kind)
+    if tree.kind is None or form is None:
         return None
     kind = _NAMES.get(tree.kind) or f"{tree.kind.__module__}:{tree.kind.__qualname__}"
     if tree.kind not in _NAMES and _find(kind) is not tree.kind:
@@ -118,9 +128,32 @@ def encode_tree(tree: Tree, name: str) -> Any:
             f"save: {name}: {kind} cannot be found by its name",
             hint="define the class at the top of a module",
         )
-    keys = [encode(key, f"a key of {name}") for key in tree.keys]
-    children = [encode_tree(child, name) for child in tree.children]
-    return {"kind": kind, "keys": keys, "children": children}
+    fields = _fields(tree.kind)
+    if form.shape is None or (fields is not None and not set(tree.keys) <= set(fields)):
+        raise UnsupportedError(
+            f"save: {name}: a file does not know how a {tree.kind.__name__} is made",
+            hint="return its parts, as a tuple, list, dict or dataclass with its fields alone",
+        )
+    written = {
+        "kind": kind,
+        "form": form.shape,
+        "keys": [encode(key, f"a key of {name}") for key in tree.keys],
+        "children": [encode_tree(child, name) for child in tree.children],
+    }
+    return written if tree.context is None else {**written, **_context(tree, name)}
+
+
+def _context(tree: Tree, name: str) -> dict[str, Any]:
+    """Return what beside its parts makes a container again."""
+    if tree.kind is not defaultdict:
+        return {"context": encode(tree.context, name)}
+    factory = _FACTORY_NAMES.get(tree.context)
+    if factory is None:
+        raise UnsupportedError(
+            f"save: {name}: a file cannot hold the factory {tree.context!r} of a defaultdict",
+            hint=f"use one of {', '.join(FACTORIES)}, or return a dict",
+        )
+    return {"context": factory}
 
 
 def decode_tree(written: Any) -> Tree:
@@ -133,7 +166,10 @@ def decode_tree(written: Any) -> Tree:
         return LEAF
     keys = tuple(decode(key, {}) for key in written["keys"])
     kind = KINDS.get(written["kind"]) or _imported(written["kind"], keys)
-    return Tree(kind, keys, tuple(map(decode_tree, written["children"])))
+    context = written.get("context")
+    if kind is defaultdict and context is not None:
+        context = FACTORIES[context]
+    return Tree(kind, keys, tuple(map(decode_tree, written["children"])), context)
 
 
 def _find(name: str) -> Any:
@@ -153,10 +189,8 @@ def _imported(name: str, keys: Sequence[Any]) -> type:
             f"the model takes or returns {name.replace(':', '.')}, which is not imported",
             hint=f"import {name.partition(':')[0]} before loading: a file runs no code by itself",
         )
-    holds = isinstance(found, type) and (
-        dataclasses.is_dataclass(found) or issubclass(found, (dict, list, tuple))
-    )
-    if not holds:
+    form = form_of(found) if isinstance(found, type) else None
+    if form is None or form.shape is None:
         raise LoadError(f"{name}: expected a class of a structure, found {found!r}")
     has = _fields(found)
     if has is not None and not set(keys) <= set(has):
@@ -170,5 +204,5 @@ def _imported(name: str, keys: Sequence[Any]) -> type:
 
 def _fields(kind: Any) -> tuple[Any, ...] | None:
     if dataclasses.is_dataclass(kind):
-        return tuple(field.name for field in dataclasses.fields(kind) if field.init)
+        return tuple(field.name for field in dataclasses.fields(kind))
     return tuple(range(len(kind._fields))) if hasattr(kind, "_fields") else None

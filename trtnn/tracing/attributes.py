@@ -25,7 +25,7 @@ class Attributes:
     list of a helper of a submodule is seen too.
     """
 
-    def __init__(self, root: torch.nn.Module | None) -> None:
+    def __init__(self, root: Any) -> None:
         self.root = root
         self.contents: list[tuple[Any, Any]] = []
         self.tensors: dict[str, torch.Tensor] = {}

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
 
-from trtnn.errors import InputError, ShapeError
+from trtnn.errors import InputError, ShapeError, TraceError
 from trtnn.ops.op import Spec
 from trtnn.sizes.dims import Dim, Expr, Size, symbols
 from trtnn.sizes.profiles import count_profiles
 from trtnn.sizes.solutions import integers_of, solve
-from trtnn.tree import Tree, flatten, paths, unflatten
+from trtnn.tracing.constants import Hidden, constant_key, is_plain, key_of, short
+from trtnn.tracing.forward import _parameters
+from trtnn.tree import Tree, flatten, leaf_names
 
 RANKS = {torch.channels_last: 4, torch.channels_last_3d: 5}
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 @dataclass(frozen=True)
@@ -109,21 +112,36 @@ Declared = dict[str, tuple[Dim, str]]
 """The Dims of a declaration by name, each with the first input that has it."""
 
 
+Place = Any
+"""Where an argument goes: the name of its parameter; of ``*args`` also its index, of ``**kwargs``
+also its key, as a tuple of both."""
+
+
 @dataclass(frozen=True)
 class Signature:
     """What a compiled model takes: structure and leaves, with a name per leaf.
 
-    A leaf is the Spec of a tensor, the Dim of a host input, or a constant. ``formats`` has the
-    memory format of each input that is not contiguous: ``"channels_last"``, by name.
+    A leaf is the Spec of a tensor, the Dim of a host input, or a constant. The keys of ``tree``
+    are the arguments' places, in ``forward``'s order. ``formats`` has the memory format of each
+    input that is not contiguous: ``"channels_last"``, by name.
+
+    Attributes:
+        by_keyword: The parameters that ``forward`` is called with by keyword.
+        keys: What tells constants apart, as they were when they were declared.
     """
 
-    parameters: tuple[str, ...]
     tree: Tree
     leaves: tuple[Any, ...]
     names: tuple[str, ...]
     dims: tuple[Dim, ...]
-    keyword_only: frozenset[str]
+    by_keyword: frozenset[str]
     formats: Mapping[str, str] = field(default_factory=dict)
+    keys: tuple[Any, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        pairs = zip(self.names, self.leaves, strict=True)
+        keys = tuple(x if isinstance(x, (Spec, Dim)) else key_of(name, x) for name, x in pairs)
+        object.__setattr__(self, "keys", keys)
 
     @property
     def specs(self) -> dict[str, Spec]:
@@ -143,24 +161,41 @@ class Signature:
         pairs = zip(self.names, self.leaves, strict=True)
         return tuple(name for name, leaf in pairs if isinstance(leaf, (Spec, Dim)))
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The arguments as errors name them."""
+        return tuple(argument_names(self.tree.keys))
+
     def arguments(self) -> tuple[Tree, tuple[Any, ...]]:
         """Return structure and leaves of ``(args, kwargs)`` as ``forward`` is called."""
-        named = unflatten(self.tree, range(len(self.leaves)))
-        args = tuple(v for k, v in named.items() if k not in self.keyword_only)
-        kwargs = {k: v for k, v in named.items() if k in self.keyword_only}
-        order, tree = flatten((args, kwargs))
-        return tree, tuple(self.leaves[i] for i in order)
+        args: list[Tree] = []
+        kwargs: dict[str, Tree] = {}
+        for place, child in zip(self.tree.keys, self.tree.children, strict=True):
+            key = place[1] if isinstance(place, tuple) else place
+            if isinstance(key, str) and (place != key or key in self.by_keyword):
+                kwargs[key] = child
+            else:
+                args.append(child)
+        positional = Tree(tuple, tuple(range(len(args))), tuple(args))
+        named = Tree(dict, tuple(kwargs), tuple(kwargs.values()))
+        return Tree(tuple, (0, 1), (positional, named)), self.leaves
 
 
-def _parameters(function: Callable[..., Any]) -> inspect.Signature:
-    forward = function.forward if isinstance(function, torch.nn.Module) else function
-    try:
-        return inspect.signature(forward)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{forward!r} does not say which parameters it has: {error}",
-            hint="wrap it in a lambda, or in a Module",
-        ) from None
+def require_unchanged(signature: Signature) -> None:
+    """Raise TraceError where a trace has changed what a constant holds."""
+    for name, leaf, key in zip(signature.names, signature.leaves, signature.keys, strict=True):
+        if isinstance(leaf, (Spec, Dim)):
+            continue
+        try:
+            what = None if constant_key(leaf) == key else "what it holds"
+        except Hidden as hidden:
+            what = f"{name}{hidden.path}"
+        if what is not None:
+            raise TraceError(
+                f"forward changes the argument {name}, a {type(leaf).__name__}: {what}",
+                hint="return it instead; a compiled model has no state",
+                search=False,
+            )
 
 
 def declare(function: Callable[..., Any], inputs: Any) -> Signature:
@@ -175,42 +210,94 @@ def declare(function: Callable[..., Any], inputs: Any) -> Signature:
     signature = _parameters(function)
     if isinstance(inputs, (Input, torch.Tensor)):
         inputs = [inputs]
+    if not isinstance(inputs, Iterable):
+        raise InputError(
+            f"inputs: expected a list or a dict, got {short(inputs)}", hint="write inputs=[...]"
+        )
+    by_name = dict(inputs) if isinstance(inputs, dict) else {}
+    by_place = [] if isinstance(inputs, dict) else list(inputs)
+    _require_no_shapes(by_name or dict(enumerate(by_place)))
     try:
-        by_name = isinstance(inputs, dict)
-        bound = signature.bind(**inputs) if by_name else signature.bind(*inputs)
+        bound = signature.bind(*by_place, **by_name)
     except TypeError as error:
         raise InputError(
             f"inputs: {error}; forward takes {signature}", hint="give one entry per parameter"
         ) from None
-    return from_arguments(signature, spread(bound))
+    return from_arguments(bound, by_name)
 
 
-def constant_key(value: Any) -> Any:
-    """Return what two constants must share to be one: 0.0 and -0.0 are two, each NaN is one."""
-    if isinstance(value, Spec):
-        return value
-    by_text = isinstance(value, (float, complex, frozenset))
-    return type(value), repr(value) if by_text else value
+def _require_no_shapes(entries: Mapping[Any, Any]) -> None:
+    """Refuse a shape where an Input is meant: no tensor at all, and a tuple of sizes."""
+    values = list(entries.values())
+    if any(isinstance(x, (Input, torch.Tensor)) for x in flatten(values, "inputs")[0]):
+        return
+    shapes = {f"inputs[{key!r}]": entry for key, entry in entries.items() if _is_shape(entry)}
+    if len(values) > 1 and _is_shape(values):
+        shapes = {"inputs": values}
+    for name, entry in shapes.items():
+        text = f"({', '.join(map(str, entry))}{',' if len(entry) == 1 else ''})"
+        raise InputError(
+            f"{name}: expected an Input or a tensor, got the sizes {text}",
+            hint=f"write trtnn.Input({text}) for a float32 tensor of this shape",
+        )
 
 
-def spread(bound: inspect.BoundArguments) -> dict[str, Any]:
-    """Return arguments by name, ``*args`` and ``**kwargs`` spread out."""
-    named: dict[str, Any] = {}
+def _is_shape(entry: Any) -> bool:
+    is_list = isinstance(entry, (tuple, list)) and bool(entry)
+    return is_list and all(
+        type(size) is int or isinstance(size, Expr) or (len(entry) > 1 and _is_range(size))
+        for size in entry
+    )
+
+
+def _is_range(size: Any) -> bool:
+    return isinstance(size, tuple) and len(size) == 3 and all(type(x) is int for x in size)
+
+
+def spread(bound: inspect.BoundArguments) -> dict[Place, Any]:
+    """Return arguments by place, ``*args`` and ``**kwargs`` spread out."""
+    found: dict[Place, Any] = {}
     for name, value in bound.arguments.items():
         kind = bound.signature.parameters[name].kind
         if kind is inspect.Parameter.VAR_POSITIONAL:
-            named.update({f"{name}_{i}": v for i, v in enumerate(value)})
+            found.update({(name, i): v for i, v in enumerate(value)})
         elif kind is inspect.Parameter.VAR_KEYWORD:
-            named.update(value)
+            found.update({(name, key): v for key, v in value.items()})
         else:
-            named[name] = value
-    return named
+            found[name] = value
+    return found
 
 
-def from_arguments(signature: inspect.Signature, named: dict[str, Any]) -> Signature:
-    """Return the signature of named arguments, of Inputs, tensors and plain values."""
-    leaves, tree = flatten(named)
-    names = paths(named, "")
+def argument_names(places: Iterable[Place]) -> Iterator[str]:
+    """Yield what errors call arguments, and the engine its tensors: ``x``, ``args_0``."""
+    places = list(places)
+    taken = {place for place in places if isinstance(place, str)}
+    for place in places:
+        if isinstance(place, str):
+            yield place
+            continue
+        parameter, key = place
+        name = f"{parameter}_{key}" if isinstance(key, int) else key
+        plain = f"{parameter}[{key}]" if isinstance(key, int) else f"{parameter}.{key}"
+        yield plain if name in taken else name
+        taken.add(name)
+
+
+def from_arguments(bound: inspect.BoundArguments, by_name: Iterable[str]) -> Signature:
+    """Return the signature of arguments, of Inputs, tensors and plain values.
+
+    Args:
+        by_name: The keywords that were given.
+    """
+    given = spread(bound)
+    leaves, parts = [], []
+    names: list[str] = []
+    for name, value in zip(argument_names(given), given.values(), strict=True):
+        some, part = flatten(value, name)
+        leaves += some
+        parts.append(part)
+        names += leaf_names(part, name)
+    tree = Tree(dict, tuple(given), tuple(parts))
     dims: Declared = {}
     kept = []
     for i, leaf in enumerate(leaves):
@@ -223,17 +310,27 @@ def from_arguments(signature: inspect.Signature, named: dict[str, Any]) -> Signa
         for name, leaf in zip(names, leaves, strict=True)
         if isinstance(leaf, Input) and leaf.memory_format in RANKS
     }
-    by_keyword = _by_keyword(signature, named)
-    result = Signature(tuple(named), tree, tuple(kept), tuple(names), (), by_keyword, formats)
-    if reserved := [n for n in result.given if re.fullmatch(r"output_\d+", n)]:
-        raise InputError(f"inputs: {reserved[0]!r} is the name of a result in the engine")
-    if len(set(result.given)) < len(result.given):
-        raise InputError(f"inputs: names must differ, got {', '.join(result.given)}")
+    by_keyword = frozenset(name for name in by_name if _takes_keyword(bound.signature, name))
+    result = Signature(tree, tuple(kept), tuple(names), (), by_keyword, formats)
+    _require_names(result.given)
     count_profiles([dim for dim, _ in dims.values()])  # refuses numbers that differ
     shapes = ((name, spec.shape) for name, spec in result.specs.items())
     solved = solve(integers_of(shapes, result.hosts))  # refuses Dims that no input tells
     used = {solution.symbol.name for solution in solved}
     return replace(result, dims=tuple(dim for name, (dim, _) in dims.items() if name in used))
+
+
+def _takes_keyword(signature: inspect.Signature, name: str) -> bool:
+    parameter = signature.parameters.get(name)
+    return parameter is not None and parameter.kind in KEYWORD
+
+
+def _require_names(names: tuple[str, ...]) -> None:
+    """Refuse names that an engine cannot tell apart."""
+    if reserved := [n for n in names if re.fullmatch(r"output_\d+", n)]:
+        raise InputError(f"inputs: {reserved[0]!r} is the name of a result in the engine")
+    if len(set(names)) < len(names):
+        raise InputError(f"inputs: names must differ, got {', '.join(names)}")
 
 
 def _leaf(name: str, leaf: Any, dims: Declared) -> Any:
@@ -246,16 +343,6 @@ def _leaf(name: str, leaf: Any, dims: Declared) -> Any:
     if isinstance(leaf, torch.Tensor):
         require_dense(name, leaf)
         return Spec(tuple(leaf.shape), leaf.dtype)
-    if isinstance(leaf, Expr):
-        raise InputError(
-            f"{name}: expected an Input, a tensor or a constant, got the size {leaf}",
-            hint=f"declare Input({leaf}, host=True) for an integer that decides shapes",
-        )
-    if not is_plain(leaf):
-        raise InputError(
-            f"{name}: expected a tensor or a plain constant, got {short(leaf)}",
-            hint="give a tensor (torch.as_tensor), or compute it in forward",
-        )
     return leaf
 
 
@@ -267,51 +354,11 @@ def _require_plain_keys(tree: Tree) -> None:
         _require_plain_keys(child)
 
 
-def is_plain(value: Any) -> bool:
-    """Say whether a value can be a constant, or a key: hashed, and compared with one answer."""
-    try:
-        hash(value)
-        bool(value == value)
-    except Exception:  # of the value's own, of whatever type
-        return False
-    return not isinstance(value, torch.Tensor)
-
-
 def require_dense(name: str, tensor: torch.Tensor) -> None:
     """Raise InputError unless a tensor has plain strided memory."""
     if tensor.layout is not torch.strided or tensor.is_nested:
         layout = "nested" if tensor.is_nested else f"layout {tensor.layout}"
         raise InputError(f"{name}: expected a dense tensor, got {layout}")
-
-
-def short(value: Any) -> str:
-    """Return a value for an error's text, long ones by their type."""
-    if isinstance(value, torch.Tensor):
-        sizes = "" if value.is_nested else f"{Spec(tuple(value.shape), value.dtype)} "
-        return f"a tensor {sizes}on {value.device}"
-    if value is None or isinstance(value, (bool, int, float, complex, torch.dtype)):
-        return repr(value)
-    if isinstance(value, str) and len(value) <= 60:
-        return repr(value)
-    return f"a {type(value).__name__}"
-
-
-def _by_keyword(signature: inspect.Signature, named: dict[str, Any]) -> frozenset[str]:
-    """Return the arguments that ``forward`` takes by keyword."""
-    kinds = signature.parameters
-    return frozenset(
-        n
-        for n in named
-        if (n not in kinds and any(p.kind is p.VAR_KEYWORD for p in kinds.values()))
-        or (n in kinds and kinds[n].kind is inspect.Parameter.KEYWORD_ONLY)
-    ) | _after_gap(kinds, named)
-
-
-def _after_gap(kinds: Any, named: dict[str, Any]) -> frozenset[str]:
-    """Return the parameters that follow one left at its default: they need their name."""
-    positional = [n for n, p in kinds.items() if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
-    gap = next((i for i, n in enumerate(positional) if n not in named), len(positional))
-    return frozenset(n for n in positional[gap:] if n in named)
 
 
 def _sizes(declared: Input, name: str, dims: Declared) -> tuple[Size, ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,6 +27,7 @@ from trtnn.sizes.dims import Dim
 from trtnn.sizes.symnode import sym_int
 from trtnn.source import find_error_line, find_user_line
 from trtnn.tracing.attributes import Attributes, reach
+from trtnn.tracing.forward import module_of
 from trtnn.tracing.known import State
 from trtnn.tracing.recorder import Carried, Recorder
 from trtnn.tree import Tree, flatten, unflatten
@@ -89,8 +92,7 @@ def trace(
         UnsupportedError: A torch callable without a lowering.
     """
     tree, leaves = arguments
-    owner = getattr(function, "__self__", function)
-    module = owner if isinstance(owner, torch.nn.Module) else None
+    module = module_of(function)
     with _lock:
         states = states_of(module)
         home = next((s.tensor.device for s in states), torch.device("cpu"))
@@ -200,7 +202,7 @@ def _finish(
 def _results(
     recorder: Recorder, result: Any, inputs: Sequence[Any]
 ) -> tuple[tuple[Value, ...], Tree, tuple[Any, ...]]:
-    leaves, structure = flatten(result)
+    leaves, structure = flatten(result, "the result")
     outputs: list[Value] = []
     kept: list[Any] = []
     for leaf in leaves:
@@ -230,7 +232,8 @@ def _python_value(leaf: Any) -> Any:
     if hidden or isinstance(leaf, Iterator):
         raise TraceError(
             f"forward returns a {type(leaf).__name__}, in which tensors are not found",
-            hint="return tuples, lists, dicts or dataclasses of tensors",
+            hint="return tuples, lists, dicts or dataclasses of tensors; "
+            "for a cache of a transformers model, pass use_cache=False",
             search=False,
         )
     return leaf
@@ -267,7 +270,7 @@ def _tracing(recorder: Recorder, module: torch.nn.Module | None) -> Iterator[Non
         for name in flags:
             setattr(torch.compiler, name, True)
         _thread.recorder = recorder
-        with torch.no_grad(), TracingMode(recorder):
+        with torch.no_grad(), _uncompiled(), TracingMode(recorder):
             yield
         attributes.check()
     finally:
@@ -278,6 +281,17 @@ def _tracing(recorder: Recorder, module: torch.nn.Module | None) -> Iterator[Non
         for hook in hooks:
             hook.remove()
         attributes.restore()
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Let ``forward`` run what it gave to ``torch.compile`` as it is."""
+    if "torch._dynamo" not in sys.modules:
+        yield
+        return
+    with warnings.catch_warnings(), torch.compiler.set_stance("force_eager"):
+        warnings.filterwarnings("ignore", ".* when there are global hooks on modules")
+        yield
 
 
 def _install_hooks(recorder: Recorder, root: torch.nn.Module | None) -> list[RemovableHandle]:
