@@ -112,12 +112,6 @@ def key_of(name: str, value: Any) -> Any:
     Raises:
         InputError: It can be none, and what to pass instead.
     """
-    if isinstance(value, Expr):
-        raise InputError(
-            f"{name}: expected an Input, a tensor or a constant, got the size {value}",
-            hint=f"declare Input({value}, host=True) for an integer that decides shapes, "
-            f"or Input(({value}, ...)) for a tensor of this size",
-        )
     wrong = f"{name}: expected a tensor or a plain constant, got {short(value)}"
     try:
         key = constant_key(value)

@@ -343,6 +343,12 @@ def _leaf(name: str, leaf: Any, dims: Declared) -> Any:
     if isinstance(leaf, torch.Tensor):
         require_dense(name, leaf)
         return Spec(tuple(leaf.shape), leaf.dtype)
+    if isinstance(leaf, Expr):
+        raise InputError(
+            f"{name}: expected an Input, a tensor or a constant, got the size {leaf}",
+            hint=f"declare Input({leaf}, host=True) for an integer that decides shapes, "
+            f"or Input(({leaf}, ...)) for a tensor of this size",
+        )
     return leaf
 
 
