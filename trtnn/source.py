@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from types import FrameType, TracebackType
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
-_FOREIGN = frozenset(
-    {"torch", "sympy", "importlib", "contextlib", "functools", "copy", "pickle", "numpy", "typing"}
-)
+_FOREIGN = sys.stdlib_module_names | {"torch", "sympy", "numpy"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,8 @@ class SourceLine:
         return f"{head}\n    {self.text}" if self.text else head
 
 
-def _belongs_to_user(frame: FrameType) -> bool:
+def belongs_to_user(frame: FrameType) -> bool:
+    """Say whether code is neither trtnn's, PyTorch's nor Python's own."""
     package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
     ours = (PACKAGE + os.sep, "<frozen")
     file = frame.f_code.co_filename
@@ -50,7 +49,7 @@ def find_user_line() -> SourceLine | None:
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if _belongs_to_user(frame):
+        if belongs_to_user(frame):
             code = frame.f_code
             return SourceLine(code.co_filename, frame.f_lineno, code.co_name)
         frame = frame.f_back
@@ -70,7 +69,7 @@ def find_error_line(traceback: TracebackType | None) -> SourceLine | None:
     """Return the innermost such line that an exception passed."""
     found = None
     while traceback is not None:
-        if _belongs_to_user(traceback.tb_frame):
+        if belongs_to_user(traceback.tb_frame):
             code = traceback.tb_frame.f_code
             found = SourceLine(code.co_filename, traceback.tb_lineno, code.co_name)
         traceback = traceback.tb_next

@@ -201,7 +201,8 @@ def test_every_global_attribute_and_flag_is_as_it_was(function: Forward) -> None
     module = Host(function)
     before, outside = module.state(), globals_now()
     if function is change_everything:
-        trace(module, [X])
+        with pytest.raises(TraceError, match="forward changes"):
+            trace(module, [X])
     else:
         with pytest.raises(ValueError, match="mine"):
             trace(module, [X])

@@ -99,7 +99,7 @@ def trace(
         recorder = Recorder(device, home, states)
         remaining = iter(names)
         args, kwargs = unflatten(tree, [_given(x, remaining, recorder) for x in leaves])
-        with noted() as refusals, _tracing(recorder, module), _typed_errors(recorder):
+        with noted() as refusals, _tracing(recorder, module, [function]), _typed_errors(recorder):
             result = function(*args, **kwargs)
             _require_none(refusals)
             outputs, structure, kept = _finish(recorder, result, recorder.inputs)
@@ -251,14 +251,16 @@ class Sizes(tuple[Any, ...]):
 
 
 @contextmanager
-def _tracing(recorder: Recorder, module: torch.nn.Module | None) -> Iterator[None]:
+def _tracing(
+    recorder: Recorder, module: torch.nn.Module | None, written: Sequence[Any]
+) -> Iterator[None]:
     """Set everything that tracing needs and put it back, whatever happens."""
     if any(map(torch.is_autocast_enabled, ("cpu", "cuda"))):
         raise UnsupportedError(
             "compiling under torch.autocast is not taken yet",
             hint="leave the autocast region, and compile module.half()",
         )
-    attributes = Attributes(module)
+    attributes = Attributes(written[0] if module is None else module)
     flags = {
         name: getattr(torch.compiler, name)
         for name in ("_is_compiling_flag", "_is_exporting_flag")
@@ -270,9 +272,8 @@ def _tracing(recorder: Recorder, module: torch.nn.Module | None) -> Iterator[Non
         for name in flags:
             setattr(torch.compiler, name, True)
         _thread.recorder = recorder
-        with torch.no_grad(), _uncompiled(), TracingMode(recorder):
+        with torch.no_grad(), _uncompiled(), attributes.watched(written), TracingMode(recorder):
             yield
-        attributes.check()
     finally:
         recorder.close()
         _thread.recorder = outer
