@@ -1,8 +1,9 @@
 # Every target does its own set-up in .venv: `make demo` and `make test` work on a fresh machine.
-.PHONY: demo test builds lint format clean
+.PHONY: demo test builds fuzz lint format clean
 
 PYTHON ?= python3
 WORKERS ?= 2
+MINUTES ?= 10
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -22,6 +23,11 @@ test: $(VENV)/dev.stamp
 # Every row in every dtype, one by one, by the builder of TensorRT for RTX: four minutes on two cores.
 builds: $(VENV)/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m builds -rP tests
+
+# Random programs against eager, with new seeds each time: `make fuzz MINUTES=30`. What is found is
+# printed as Python, shrunk; SEED= repeats a run.
+fuzz: $(VENV)/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.search $(MINUTES) $(SEED)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check
