@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trtnn.graph.graph import Graph, Node, Value
-from trtnn.ops.arithmetic import Elementwise, Select
+from trtnn.ops.arithmetic import Elementwise, Scaled, Select
 from trtnn.ops.attention import Attention
 from trtnn.ops.matrix import MatrixMultiply
 from trtnn.ops.movement import Expand, Shuffle
@@ -50,6 +50,6 @@ def _from_product(value: Value, makers: dict[Value, Node], steps: int = 6) -> bo
     node = makers.get(value)
     if node is None or not steps:
         return False
-    if isinstance(node.op, (Elementwise, Select, Shuffle, Expand)):
+    if isinstance(node.op, (Elementwise, Scaled, Select, Shuffle, Expand)):
         return any(_from_product(v, makers, steps - 1) for v in node.inputs)
     return isinstance(node.op, MatrixMultiply)

@@ -21,12 +21,12 @@ from trtnn.ops.op import (
     spec_of,
     torch_function,
 )
-from trtnn.sizes.dims import Expr, Size
+from trtnn.sizes.dims import Expr, Size, bounds
 
 __all__ = [
-    "Cast", "Elementwise", "Select", "SizeValue", "add", "cast", "div", "eq", "floor_divide", "ge",
-    "gt", "le", "logical_and", "logical_not", "logical_or", "logical_xor", "lt", "masked_fill",
-    "maximum", "minimum", "mul", "ne", "promote", "remainder", "rsub", "sub", "to", "where",
+    "Cast", "Elementwise", "Scaled", "Select", "SizeValue", "add", "cast", "eq", "ge", "gt", "le",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "lt", "masked_fill", "maximum",
+    "minimum", "mul", "ne", "promote", "rsub", "sub", "to", "where",
 ]  # fmt: skip
 
 T = torch.Tensor
@@ -39,6 +39,7 @@ KINDS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
 }  # fmt: skip
 COMPARES = frozenset({"EQUAL", "GREATER", "LESS"})
 LOGIC = frozenset({"AND", "OR", "XOR"})
+HALVES = frozenset({torch.float16, torch.bfloat16})
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,6 +60,34 @@ class Elementwise(Op):
 
     def lower(self, net: Any, a: Any, b: Any) -> Any:
         return net.elementwise(a, b, self.kind)
+
+
+@dataclass(frozen=True, repr=False)
+class Scaled(Op):
+    """A half or bfloat16 tensor times or over a number that its dtype does not hold.
+
+    PyTorch computes these two in float32, with the number as it is, and rounds once.
+    """
+
+    kind: str
+    number: float
+
+    def infer(self, x: Spec) -> Spec:
+        if x.dtype not in HALVES:
+            raise DTypeError(f"scaled: expected a type of 16 bits, got {x.dtype}")
+        return x
+
+    def reference(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.number if self.kind == "PROD" else x / self.number
+
+    def lower(self, net: Any, x: Any) -> Any:
+        limits = torch.finfo(x.dtype)
+        near = limits.smallest_normal <= abs(self.number) <= limits.max
+        # Rounded, such a number adds at most the error that the result's own rounding has, and
+        # casts around it would cost a fusion: the scale of an attention stands between products.
+        wide = x if near else net.cast(x, torch.float32)
+        result = net.elementwise(wide, net.scalar(self.number, wide), self.kind)
+        return net.cast(result, x.dtype)
 
 
 @dataclass(frozen=True, repr=False)
@@ -135,13 +164,51 @@ def tensor_of(value: Any, dtype: torch.dtype | None = None) -> TensorT:
         return _fraction(value)
     if not isinstance(value, (int, float, bool)):
         raise DTypeError(f"expected a tensor or a number, got {value!r} of {type(value).__name__}")
-    return torch.tensor(value, dtype=dtype)
+    try:
+        return torch.tensor(value, dtype=dtype)
+    except (RuntimeError, OverflowError, ValueError) as error:
+        raise _unfit("a number", value, dtype) from error
+
+
+def _unfit(what: str, value: Any, dtype: torch.dtype | None) -> DTypeError:
+    return DTypeError(
+        f"{what}: {value} does not fit {dtype or 'any integer type'}",
+        hint="give a number in its range; -inf and torch.finfo(x.dtype).min are in that of floats",
+    )
+
+
+def require_fit(function: str, value: Any, dtype: torch.dtype) -> None:
+    """Raise DTypeError where PyTorch refuses to put a number into a tensor of a dtype."""
+    if isinstance(value, (int, float)):
+        try:
+            with torch._C.DisableTorchFunction():
+                torch.full((2,), value, dtype=dtype)  # of one entry it is less strict
+        except (RuntimeError, OverflowError, ValueError) as error:
+            raise _unfit(function, value, dtype) from error
+
+
+def holds(dtype: torch.dtype, input: Any, other: Any) -> bool:
+    """Say whether nothing is lost where ``other`` is rounded to the dtype of the result.
+
+    A scalar beside a tensor has no part in the result's type, which may be too narrow for it. A
+    scalar that stands first PyTorch rounds.
+    """
+    if not isinstance(input, torch.Tensor):
+        return True
+    if isinstance(other, torch.Tensor):
+        return bool(spec_of(other).shape) or spec_of(other).dtype == dtype
+    if isinstance(other, torch.SymFloat):
+        return False
+    if isinstance(other, (torch.SymInt, Expr)):
+        low, high = bounds(as_size(other))
+        return max(-low, high) <= 2 / torch.finfo(dtype).eps
+    return torch.tensor(float(other), dtype=dtype).item() == other or bool(other != other)
 
 
 def _fraction(value: torch.SymFloat) -> TensorT:
     """Return a rational multiple of sizes as a float32 scalar."""
     numerator, denominator = value.node.parts()
-    return div(tensor_of(numerator), float(denominator))
+    return _binary("DIV", tensor_of(numerator), float(denominator), floating=True)
 
 
 def result_type(*operands: Any) -> torch.dtype:
@@ -188,6 +255,18 @@ def _binary(kind: str, a: Any, b: Any, *, floating: bool = False) -> TensorT:
     return bind(Elementwise(kind), *promote(a, b, floating=floating))
 
 
+def scaled(kind: str, input: Any, other: Any) -> TensorT:
+    """Multiply (``PROD``) or divide (``DIV``), beside a scalar that a half cannot hold too."""
+    operands = promote(input, other, floating=kind == "DIV")
+    dtype = spec_of(operands[0]).dtype
+    if dtype not in HALVES or holds(dtype, input, other):
+        return bind(Elementwise("AND" if dtype == torch.bool else kind), *operands)
+    if isinstance(other, (int, float)):
+        return bind(Scaled(kind, float(other)), operands[0])
+    wide = (cast(t, torch.float32) for t in (operands[0], tensor_of(other)))
+    return cast(bind(Elementwise(kind), *wide), dtype)
+
+
 @torch_function(torch.add, T.add, T.__add__, T.__radd__)
 def add(input: Any, other: Any, *, alpha: Any = 1) -> TensorT:
     """Add ``alpha * other``; on bool tensors, the logical or.
@@ -195,14 +274,41 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> TensorT:
     >>> add(torch.tensor([1, 2]), 0.5)
     tensor([1.5000, 2.5000])
     """
-    a, b = promote(input, other if alpha == 1 else mul(other, alpha))
-    return bind(Elementwise("OR" if spec_of(a).dtype == torch.bool else "SUM"), a, b)
+    a, b = promote(input, other)
+    dtype = spec_of(a).dtype
+    if type(alpha) is not int or alpha != 1:
+        _require_alpha(alpha, dtype)
+        if dtype in HALVES:  # in float32, rounded once
+            number = torch.tensor(alpha, dtype=dtype)
+            a, b, wide = (cast(t, torch.float32) for t in (a, b, number))
+            return cast(add(a, mul(b, wide)), dtype)
+        b = logical_and(b, bool(alpha)) if dtype == torch.bool else mul(b, alpha)
+    return bind(Elementwise("OR" if dtype == torch.bool else "SUM"), a, b)
+
+
+def _require_alpha(alpha: Any, dtype: torch.dtype) -> None:
+    if isinstance(alpha, bool) and dtype != torch.bool:
+        raise DTypeError(f"add: expected a number as alpha beside {dtype}, got {alpha}")
+    if isinstance(alpha, (float, torch.SymFloat)) and not dtype.is_floating_point:
+        raise DTypeError(
+            f"add: expected an int as alpha beside {dtype}, got {alpha}",
+            hint="multiply first: x + alpha * y",
+        )
+    require_fit("add: alpha", alpha, dtype)
 
 
 @torch_function(torch.sub, T.sub, T.__sub__, torch.subtract, T.subtract)
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> TensorT:
     """Subtract ``alpha * other``."""
-    return _binary("SUB", input, other if alpha == 1 else mul(other, alpha))
+    for operand in (input, other):
+        if isinstance(operand, bool) or getattr(operand, "dtype", None) == torch.bool:
+            raise DTypeError(
+                "sub: expected numbers, got torch.bool",
+                hint="use torch.logical_xor or ~, or convert with .int()",
+            )
+    if type(alpha) is int and alpha == 1:
+        return _binary("SUB", input, other)
+    return add(input, other, alpha=alpha if isinstance(alpha, bool) else -alpha)
 
 
 @torch_function(torch.rsub, T.__rsub__)
@@ -214,67 +320,26 @@ def rsub(input: Any, other: Any, *, alpha: Any = 1) -> TensorT:
 @torch_function(torch.mul, T.mul, T.__mul__, T.__rmul__, torch.multiply, T.multiply)
 def mul(input: Any, other: Any) -> TensorT:
     """Multiply; on bool tensors, the logical and."""
-    a, b = promote(input, other)
-    return bind(Elementwise("AND" if spec_of(a).dtype == torch.bool else "PROD"), a, b)
-
-
-@torch_function(torch.div, T.div, T.__truediv__, torch.true_divide, T.true_divide, torch.divide)
-def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> TensorT:
-    """Divide; ``rounding_mode`` is None, ``"floor"`` or ``"trunc"``."""
-    if rounding_mode is None:
-        return _binary("DIV", input, other, floating=True)
-    if rounding_mode == "floor":
-        return floor_divide(input, other)
-    a, b = promote(input, other)
-    if spec_of(a).dtype.is_floating_point:
-        raise UnsupportedError("div: rounding_mode='trunc' is taken for integers only")
-    return bind(Elementwise("DIV"), a, b)
-
-
-@torch_function(T.__rtruediv__, T.__rdiv__)
-def rdiv(input: Any, other: Any) -> TensorT:
-    """Divide ``other`` by ``input``."""
-    return div(other, input)
-
-
-@torch_function(torch.floor_divide, T.floor_divide, T.__floordiv__)
-def floor_divide(input: Any, other: Any) -> TensorT:
-    """Divide and round towards minus infinity."""
-    return _binary("FLOOR_DIV", input, other)
-
-
-@torch_function(T.__rfloordiv__)
-def rfloor_divide(input: Any, other: Any) -> TensorT:
-    """Divide ``other`` by ``input`` and round towards minus infinity."""
-    return floor_divide(other, input)
-
-
-@torch_function(torch.remainder, T.remainder, T.__mod__)
-def remainder(input: Any, other: Any) -> TensorT:
-    """Return what is left of a floor division; it has the divisor's sign.
-
-    >>> remainder(torch.tensor([5, -5]), 3)
-    tensor([2, 1])
-    """
-    return sub(input, mul(floor_divide(input, other), other))
-
-
-@torch_function(T.__rmod__)
-def rremainder(input: Any, other: Any) -> TensorT:
-    """Return what is left of dividing ``other`` by ``input``."""
-    return remainder(other, input)
+    if not isinstance(input, torch.Tensor):
+        input, other = other, input
+    return scaled("PROD", input, other)
 
 
 @torch_function(torch.maximum, T.maximum)
 def maximum(input: Any, other: Any) -> TensorT:
-    """Take the larger entry of two."""
-    return _binary("MAX", input, other)
+    """Take the larger entry of two; of bools, the logical or."""
+    return _extreme("MAX", "OR", input, other)
 
 
 @torch_function(torch.minimum, T.minimum)
 def minimum(input: Any, other: Any) -> TensorT:
-    """Take the smaller entry of two."""
-    return _binary("MIN", input, other)
+    """Take the smaller entry of two; of bools, the logical and."""
+    return _extreme("MIN", "AND", input, other)
+
+
+def _extreme(kind: str, logic: str, a: Any, b: Any) -> TensorT:
+    x, y = promote(a, b)
+    return bind(Elementwise(logic if spec_of(x).dtype == torch.bool else kind), x, y)
 
 
 def _compare(kind: str, a: Any, b: Any) -> TensorT:
@@ -361,34 +426,6 @@ def logical_not(input: TensorT) -> TensorT:
     return bind(Elementwise("XOR"), _truth(input), torch.tensor(True))
 
 
-def _bitwise(name: str, function: Callable[[Any, Any], TensorT]) -> Callable[[Any, Any], TensorT]:
-    def bitwise(input: Any, other: Any) -> TensorT:
-        if any(spec_of(tensor_of(t)).dtype != torch.bool for t in (input, other)):
-            raise UnsupportedError(f"{name}: only bool tensors are taken")
-        return function(input, other)
-
-    return bitwise
-
-
-torch_function(torch.bitwise_and, T.bitwise_and, T.__and__, T.__rand__)(
-    _bitwise("bitwise_and", logical_and)
-)
-torch_function(torch.bitwise_or, T.bitwise_or, T.__or__, T.__ror__)(
-    _bitwise("bitwise_or", logical_or)
-)
-torch_function(torch.bitwise_xor, T.bitwise_xor, T.__xor__, T.__rxor__)(
-    _bitwise("bitwise_xor", logical_xor)
-)
-
-
-@torch_function(torch.bitwise_not, T.bitwise_not, T.__invert__)
-def bitwise_not(input: TensorT) -> TensorT:
-    """Negate a bool tensor."""
-    if spec_of(input).dtype != torch.bool:
-        raise UnsupportedError("bitwise_not: only bool tensors are taken")
-    return logical_not(input)
-
-
 @torch_function(torch.where)
 def where(condition: TensorT, input: Any = None, other: Any = None) -> TensorT:
     """Take ``input`` where ``condition`` holds, ``other`` elsewhere."""
@@ -405,8 +442,13 @@ def where_of(input: Any, condition: TensorT, other: Any) -> TensorT:
 
 @torch_function(T.masked_fill, torch.masked_fill)
 def masked_fill(input: TensorT, mask: TensorT, value: Any) -> TensorT:
-    """Put ``value`` where ``mask`` holds, in ``input``'s dtype."""
+    """Put ``value`` where ``mask`` holds, in ``input``'s dtype.
+
+    Raises:
+        DTypeError: A number that this dtype does not hold, as -1e9 beside half.
+    """
     dtype = spec_of(input).dtype
+    require_fit("masked_fill", value, dtype)
     filled = tensor_of(value, dtype)
     return bind(Select(), mask, cast(filled, dtype), input)
 

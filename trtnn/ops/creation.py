@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from trtnn.errors import DTypeError, ShapeError, UnsupportedError
-from trtnn.ops.arithmetic import cast, tensor_of
+from trtnn.ops.arithmetic import cast, require_fit, tensor_of
 from trtnn.ops.movement import expand
 from trtnn.ops.op import (
     Op,
@@ -127,7 +127,9 @@ def full(size: Any, fill_value: Any, *, dtype: torch.dtype | None = None, **_: A
     """Return a tensor of one number, which may be a size or a scalar tensor."""
     shape = as_sizes(size)
     if not isinstance(fill_value, (torch.Tensor, torch.SymInt, torch.SymFloat, Expr)):
-        return bind(Full(shape, fill_value, _dtype(dtype, fill_value)))
+        kind = _dtype(dtype, fill_value)
+        require_fit("full", fill_value, kind)
+        return bind(Full(shape, fill_value, kind))
     value = tensor_of(fill_value)
     if shape_of(value):
         raise ShapeError(f"full: expected a scalar as fill_value, got {spec_of(value)}")

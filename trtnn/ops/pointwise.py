@@ -1,4 +1,4 @@
-"""Activations and unary functions: one entry at a time."""
+"""Activations, powers and limits: one entry at a time."""
 
 from __future__ import annotations
 
@@ -10,32 +10,27 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from trtnn.errors import TraceError, UnsupportedError
+from trtnn.errors import DTypeError, TraceError, UnsupportedError
 from trtnn.ops.arithmetic import (
     Elementwise,
     add,
     cast,
-    div,
-    eq,
-    logical_not,
-    logical_or,
     mul,
     promote,
+    require_fit,
     result_type,
     sub,
     tensor_of,
-    where,
 )
+from trtnn.ops.division import div
 from trtnn.ops.op import Op, Spec, TensorT, bind, require_float, spec_of, torch_function
+from trtnn.ops.unary import Unary, log1p, reciprocal, rsqrt, sqrt, unary
 
 __all__ = [
-    "Activation", "Gelu", "Unary", "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh",
-    "ceil", "celu", "clamp", "clamp_max", "clamp_min", "cos", "cosh", "dropout", "elu", "erf",
-    "exp", "exp2", "floor", "gelu", "hardsigmoid", "hardswish", "hardtanh", "isfinite", "isinf",
-    "isnan", "leaky_relu", "log", "log2", "log10", "logsigmoid", "mish", "neg", "pow",
-    "reciprocal", "relu", "relu6", "round", "rsqrt", "selu", "sigmoid", "sign", "silu", "sin",
-    "sinh", "softplus", "softsign", "sqrt", "square", "tan", "tanh", "tanhshrink", "trunc",
-    "unary",
+    "Activation", "Gelu", "celu", "clamp", "clamp_max", "clamp_min", "dropout", "elu", "exp2",
+    "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "logsigmoid", "mish", "pow",
+    "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign", "square", "tanh",
+    "tanhshrink",
 ]  # fmt: skip
 
 Real = Callable[[torch.Tensor, float, float], torch.Tensor]
@@ -51,14 +46,6 @@ ACTIVATIONS: dict[str, Real] = {
     "CLIP": lambda x, a, b: x.clamp(a, b),
     "HARD_SIGMOID": lambda x, a, b: (x * a + b).clamp(0, 1),
 }
-UNARIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "EXP": torch.exp, "LOG": torch.log, "SQRT": torch.sqrt, "RECIP": torch.reciprocal,
-    "ABS": torch.abs, "NEG": torch.neg, "SIN": torch.sin, "COS": torch.cos, "TAN": torch.tan,
-    "SINH": torch.sinh, "COSH": torch.cosh, "ASIN": torch.asin, "ACOS": torch.acos,
-    "ATAN": torch.atan, "ASINH": torch.asinh, "ACOSH": torch.acosh, "ATANH": torch.atanh,
-    "CEIL": torch.ceil, "FLOOR": torch.floor, "ERF": torch.erf, "SIGN": torch.sign,
-    "ROUND": torch.round, "ISINF": torch.isinf,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,23 +65,6 @@ class Activation(Op):
 
     def lower(self, net: Any, x: Any) -> Any:
         return net.activation(x, self.kind, self.alpha, self.beta)
-
-
-@dataclass(frozen=True, repr=False)
-class Unary(Op):
-    """TensorRT's Unary layer."""
-
-    kind: str
-
-    def infer(self, x: Spec) -> Spec:
-        require_float(self.kind.lower(), x)
-        return Spec(x.shape, torch.bool) if self.kind == "ISINF" else x
-
-    def reference(self, x: torch.Tensor) -> torch.Tensor:
-        return UNARIES[self.kind](x)
-
-    def lower(self, net: Any, x: Any) -> Any:
-        return net.unary(x, self.kind)
 
 
 @dataclass(frozen=True, repr=False)
@@ -130,81 +100,10 @@ class Gelu(Op):
         return mul(mul(x, add(erf, 1.0)), 0.5)
 
 
-def unary(kind: str, input: TensorT) -> TensorT:
-    """Apply a unary function; integers become float32 first, as in PyTorch."""
-    spec = spec_of(input)
-    if not spec.dtype.is_floating_point:
-        unsigned = spec.dtype == torch.uint8
-        if kind in ("CEIL", "FLOOR", "ROUND") or (kind == "ABS" and unsigned):
-            return input
-        if kind == "ABS":
-            return bind(Elementwise("MAX"), input, mul(input, -1))
-        if kind == "NEG":
-            return mul(input, -1)
-        if kind == "ISINF":
-            return logical_not(eq(input, input))
-        if kind == "SIGN":
-            if spec.dtype == torch.bool:
-                return input
-            return clamp(input, 0 if unsigned else -1, 1)
-        input = cast(input, torch.float32)
-    return bind(Unary(kind), input)
-
-
-def _unary(kind: str, *callables: Callable[..., Any]) -> Callable[[TensorT], TensorT]:
-    """Return the function that stands for torch callables of one unary kind."""
-
-    def function(input: TensorT) -> TensorT:
-        return unary(kind, input)
-
-    function.__name__ = callables[0].__name__
-    function.__doc__ = f"Compute ``torch.{function.__name__}`` of every entry."
-    return torch_function(*callables)(function)
-
-
-T = torch.Tensor
-abs = _unary("ABS", torch.abs, torch.absolute, T.abs, T.absolute, T.__abs__)
-acos = _unary("ACOS", torch.acos, torch.arccos, T.acos, T.arccos)
-acosh = _unary("ACOSH", torch.acosh, T.acosh)
-asin = _unary("ASIN", torch.asin, torch.arcsin, T.asin, T.arcsin)
-asinh = _unary("ASINH", torch.asinh, T.asinh)
-atan = _unary("ATAN", torch.atan, torch.arctan, T.atan, T.arctan)
-atanh = _unary("ATANH", torch.atanh, T.atanh)
-ceil = _unary("CEIL", torch.ceil, T.ceil)
-cos = _unary("COS", torch.cos, T.cos)
-cosh = _unary("COSH", torch.cosh, T.cosh)
-erf = _unary("ERF", torch.erf, T.erf, torch.special.erf)
-exp = _unary("EXP", torch.exp, T.exp)
-floor = _unary("FLOOR", torch.floor, T.floor)
-isinf = _unary("ISINF", torch.isinf, T.isinf)
-log = _unary("LOG", torch.log, T.log)
-neg = _unary("NEG", torch.neg, torch.negative, T.neg, T.negative, T.__neg__)
-reciprocal = _unary("RECIP", torch.reciprocal, T.reciprocal)
-sign = _unary("SIGN", torch.sign, T.sign)
-sin = _unary("SIN", torch.sin, T.sin)
-sinh = _unary("SINH", torch.sinh, T.sinh)
-sqrt = _unary("SQRT", torch.sqrt, T.sqrt)
-tan = _unary("TAN", torch.tan, T.tan)
-
-
-@torch_function(torch.round, torch.Tensor.round)
-def round(input: TensorT, *, decimals: int = 0) -> TensorT:
-    """Round half to even."""
-    if decimals:
-        raise UnsupportedError(f"round: decimals={decimals} is not taken")
-    return unary("ROUND", input)
-
-
-@torch_function(torch.rsqrt, torch.Tensor.rsqrt)
-def rsqrt(input: TensorT) -> TensorT:
-    """Compute ``1 / sqrt(x)``."""
-    return reciprocal(sqrt(input))
-
-
 @torch_function(torch.square, torch.Tensor.square)
 def square(input: TensorT) -> TensorT:
-    """Multiply each entry by itself."""
-    return mul(input, input)
+    """Multiply each entry by itself; bools become int64."""
+    return pow(input, 2)
 
 
 @torch_function(torch.pow, torch.Tensor.pow, torch.Tensor.__pow__)
@@ -214,22 +113,40 @@ def pow(input: Any, exponent: Any) -> TensorT:
     >>> pow(torch.tensor([3.0]), 2)
     tensor([9.])
     """
-    if isinstance(exponent, (int, float)):
-        with torch._C.DisableTorchFunction():
-            dtype = result_type(input, exponent)
-        base = cast(tensor_of(input), dtype)
-        if exponent in (1, 2, 3):
-            result = base
-            for _ in range(int(exponent) - 1):
-                result = mul(result, base)
-            return result
-        simple = {0.5: sqrt, -0.5: rsqrt, -1: reciprocal}.get(exponent)
-        if simple is not None and dtype.is_floating_point:
-            return simple(base)
-    a, b = promote(input, exponent)
-    if not spec_of(a).dtype.is_floating_point:
-        raise UnsupportedError("pow: integers are taken to the powers 1, 2 and 3 only")
-    return bind(Elementwise("POW"), a, b)
+    if not isinstance(exponent, (int, float)):
+        a, b = promote(input, exponent)
+        if not spec_of(a).dtype.is_floating_point:
+            raise UnsupportedError("pow: integers are taken to a known power only, an int")
+        return bind(Elementwise("POW"), a, b)
+    with torch._C.DisableTorchFunction():
+        dtype = result_type(input, exponent)
+    require_fit("pow", exponent, dtype)
+    base = cast(tensor_of(input), dtype)
+    if not dtype.is_floating_point:
+        return _whole_power(base, int(exponent))
+    if exponent in (1, 2, 3):
+        return _whole_power(base, int(exponent))
+    simple = {0.5: sqrt, -0.5: rsqrt, -1: reciprocal}
+    if exponent in simple:
+        return simple[exponent](base)
+    return bind(Elementwise("POW"), base, torch.tensor(exponent, dtype=dtype))
+
+
+def _whole_power(base: TensorT, exponent: int) -> TensorT:
+    """Multiply from the left, and from 4 on square: as many products as the exponent has bits."""
+    if exponent < 0:
+        raise DTypeError(
+            f"pow: {spec_of(base).dtype} to the power {exponent} is no integer",
+            hint="convert with .float() before",
+        )
+    if exponent < 4:
+        result = add(mul(base, 0), 1) if exponent == 0 else base
+        for _ in range(exponent - 1):
+            result = mul(result, base)
+        return result
+    half = _whole_power(base, exponent // 2)
+    square = mul(half, half)
+    return mul(square, base) if exponent % 2 else square
 
 
 @torch_function(torch.Tensor.__rpow__)
@@ -244,39 +161,6 @@ def exp2(input: TensorT) -> TensorT:
     return pow(2.0, _float(input))
 
 
-@torch_function(torch.log2, torch.Tensor.log2)
-def log2(input: TensorT) -> TensorT:
-    """Compute the logarithm to base 2."""
-    return mul(unary("LOG", input), 1 / math.log(2))
-
-
-@torch_function(torch.log10, torch.Tensor.log10)
-def log10(input: TensorT) -> TensorT:
-    """Compute the logarithm to base 10."""
-    return mul(unary("LOG", input), 1 / math.log(10))
-
-
-@torch_function(torch.trunc, torch.Tensor.trunc, torch.fix, torch.Tensor.fix)
-def trunc(input: TensorT) -> TensorT:
-    """Round towards 0."""
-    if not spec_of(input).dtype.is_floating_point:
-        return input
-    low, high = unary("FLOOR", input), unary("CEIL", input)
-    return where(bind(Elementwise("LESS"), *promote(input, 0.0)), high, low)
-
-
-@torch_function(torch.isfinite, torch.Tensor.isfinite)
-def isfinite(input: TensorT) -> TensorT:
-    """Say which entries are neither infinite nor NaN."""
-    return logical_not(logical_or(unary("ISINF", input), isnan(input)))
-
-
-@torch_function(torch.isnan, torch.Tensor.isnan)
-def isnan(input: TensorT) -> TensorT:
-    """Say which entries are not equal to themselves."""
-    return logical_not(eq(input, input))
-
-
 @torch_function(F.relu, torch.relu, torch.Tensor.relu)
 def relu(input: TensorT, inplace: bool = False) -> TensorT:
     """Replace negative entries by 0.
@@ -284,15 +168,16 @@ def relu(input: TensorT, inplace: bool = False) -> TensorT:
     >>> relu(torch.tensor([-1.0, 2.0]))
     tensor([0., 2.])
     """
-    if not spec_of(input).dtype.is_floating_point:
-        return clamp(input, 0)
-    return bind(Activation("RELU"), input)
+    dtype = spec_of(input).dtype
+    if dtype == torch.bool:
+        raise DTypeError("relu: expected numbers, got torch.bool")
+    return bind(Activation("RELU"), input) if dtype.is_floating_point else clamp(input, 0)
 
 
 @torch_function(F.relu6)
 def relu6(input: TensorT, inplace: bool = False) -> TensorT:
     """Clip every entry to 0 to 6."""
-    return bind(Activation("CLIP", 0.0, 6.0), input)
+    return hardtanh(input, 0, 6)
 
 
 @torch_function(F.hardtanh)
@@ -300,15 +185,27 @@ def hardtanh(
     input: TensorT, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> TensorT:
     """Clip every entry to ``min_val`` to ``max_val``."""
-    return bind(Activation("CLIP", float(min_val), float(max_val)), input)
+    dtype = spec_of(input).dtype
+    if dtype == torch.bool:
+        raise DTypeError("hardtanh: expected numbers, got torch.bool")
+    limits = (min_val, max_val) if dtype.is_floating_point else (int(min_val), int(max_val))
+    return clamp(input, *limits)
 
 
 @torch_function(torch.clamp, torch.Tensor.clamp, torch.clip, torch.Tensor.clip)
 def clamp(input: TensorT, min: Any = None, max: Any = None) -> TensorT:
-    """Limit every entry to ``min`` to ``max``, numbers or tensors."""
-    numbers = all(isinstance(v, (int, float)) and math.isfinite(v) for v in (min, max))
-    if numbers and min <= max and spec_of(input).dtype.is_floating_point:
-        return bind(Activation("CLIP", float(min), float(max)), input)
+    """Limit every entry to ``min`` to ``max``, numbers or tensors.
+
+    A number that 16 bits cannot hold is taken as infinite, as PyTorch does on a GPU.
+    """
+    dtype = spec_of(input).dtype
+    for bound in (min, max):
+        if isinstance(bound, float):
+            require_fit("clamp", bound, torch.float32)
+    if isinstance(min, (int, float)) and isinstance(max, (int, float)) and dtype.is_floating_point:
+        most = torch.finfo(dtype).max
+        if -most <= min <= max <= most:
+            return bind(Activation("CLIP", float(min), float(max)), input)
     bounds = [("MAX", min), ("MIN", max)]
     given = [(kind, bound) for kind, bound in bounds if bound is not None]
     if not given:
@@ -346,6 +243,7 @@ def elu(input: TensorT, alpha: float = 1.0, inplace: bool = False) -> TensorT:
 @torch_function(F.celu, torch.celu)
 def celu(input: TensorT, alpha: float = 1.0, inplace: bool = False) -> TensorT:
     """Replace negative entries by ``alpha * (exp(x / alpha) - 1)``."""
+    require_float("celu", spec_of(input))
     return mul(elu(div(input, alpha)), alpha)
 
 
@@ -382,14 +280,16 @@ def softplus(input: TensorT, beta: float = 1.0, threshold: float = 20.0) -> Tens
 @torch_function(F.softsign)
 def softsign(input: TensorT) -> TensorT:
     """Compute ``x / (1 + |x|)``."""
-    return bind(Activation("SOFTSIGN"), input)
+    return bind(Activation("SOFTSIGN"), _float(input))
 
 
 @torch_function(F.logsigmoid)
 def logsigmoid(input: TensorT) -> TensorT:
-    """Compute ``log(sigmoid(x))`` as ``min(x, 0) - log(1 + exp(-|x|))``."""
-    tail = add(unary("EXP", mul(unary("ABS", input), -1.0)), 1.0)
-    return sub(clamp(input, None, 0.0), unary("LOG", tail))
+    """Compute ``log(sigmoid(x))`` as ``min(x, 0) - log(1 + exp(-|x|))``, in float32."""
+    require_float("logsigmoid", spec_of(input))
+    x = cast(input, torch.float32)
+    tail = log1p(unary("EXP", unary("NEG", unary("ABS", x))))
+    return cast(sub(clamp(x, None, 0.0), tail), spec_of(input).dtype)
 
 
 @torch_function(F.mish)

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from trtnn.errors import ShapeError, UnsupportedError
-from trtnn.ops.arithmetic import add, cast, div, eq, ge, le, lt, maximum, mul, sub, tensor_of, where
+from trtnn.ops.arithmetic import add, cast, eq, ge, le, lt, maximum, mul, sub, tensor_of, where
 from trtnn.ops.creation import arange
+from trtnn.ops.division import div
 from trtnn.ops.movement import broadcast_tensors, reshape, unsqueeze
 from trtnn.ops.op import TensorT, as_size, shape_of, spec_of, torch_function
 from trtnn.sizes.dims import Expr, Size

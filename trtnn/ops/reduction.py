@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from trtnn.errors import DTypeError, ShapeError, UnsupportedError
-from trtnn.ops.arithmetic import cast, div, maximum, mul, sub, tensor_of
+from trtnn.ops.arithmetic import HALVES, cast, logical_not, sub
+from trtnn.ops.creation import full
 from trtnn.ops.op import (
     Op,
     Spec,
@@ -20,13 +22,15 @@ from trtnn.ops.op import (
     shape_of,
     spec_of,
     torch_function,
+    unmet,
 )
-from trtnn.ops.pointwise import unary
-from trtnn.sizes.dims import product
+from trtnn.ops.slicing import cat
+from trtnn.ops.unary import unary
+from trtnn.sizes.dims import Size, failures
 
 __all__ = [
     "Reduce", "Softmax", "all", "amax", "amin", "any", "log_softmax", "mean", "prod", "softmax",
-    "std", "sum", "var",
+    "sum",
 ]  # fmt: skip
 
 T = torch.Tensor
@@ -46,6 +50,7 @@ KINDS: dict[str, Callable[[torch.Tensor, Axes, bool], torch.Tensor]] = {
     "MIN": lambda x, axes, keep: torch.amin(x, axes, keepdim=keep),
     "PROD": _prod,
 }
+ACCUMULATE = frozenset({"SUM", "AVG", "PROD"})
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,10 +72,13 @@ class Reduce(Op):
         return Spec(tuple(shape), x.dtype)
 
     def reference(self, x: torch.Tensor) -> torch.Tensor:
+        _require_entries(self.kind, x.shape, self.axes)
         return KINDS[self.kind](x, self.axes, self.keep_dims)
 
     def lower(self, net: Any, x: Any) -> Any:
-        return net.reduce(x, self.kind, self.axes, self.keep_dims)
+        # PyTorch adds and multiplies 16 bits in float32: a mean does not overflow as its sum does.
+        wide = net.cast(x, torch.float32) if self.kind in ACCUMULATE and x.dtype in HALVES else x
+        return net.cast(net.reduce(wide, self.kind, self.axes, self.keep_dims), x.dtype)
 
 
 @dataclass(frozen=True, repr=False)
@@ -90,7 +98,16 @@ class Softmax(Op):
         return net.softmax(x, self.axis)
 
 
-def _axes(function: str, input: TensorT, dim: Any) -> Axes:
+def _require_entries(kind: str, shape: Sequence[Size], axes: Axes) -> None:
+    """Raise ShapeError where the extreme of no entries is asked for."""
+    for axis in axes if kind in ("MAX", "MIN") else ():
+        if found := failures("ge", shape[axis], 1):
+            message = f"{kind.lower()}: dim {axis} of size {shape[axis]} may have no entries"
+            raise unmet(found, message, sizes=(shape[axis],))
+
+
+def axes_of(function: str, input: TensorT, dim: Any) -> Axes:
+    """Return the axes that ``dim`` names, in order; all of them if it names none."""
     rank = len(shape_of(input))
     if dim is None or dim == () or dim == []:
         return tuple(range(rank))
@@ -102,8 +119,11 @@ def _axes(function: str, input: TensorT, dim: Any) -> Axes:
 
 
 def _reduce(function: str, kind: str, input: TensorT, dim: Any, keepdim: bool) -> TensorT:
-    axes = _axes(function, input, dim)
-    return bind(Reduce(kind, axes, bool(keepdim)), input) if shape_of(input) else input
+    axes = axes_of(function, input, dim)
+    if not shape_of(input):
+        return input
+    _require_entries(kind, shape_of(input), axes)
+    return bind(Reduce(kind, axes, bool(keepdim)), input)
 
 
 @torch_function(torch.sum, T.sum)
@@ -130,7 +150,7 @@ def mean(input: TensorT, dim: Any = None, keepdim: bool = False, *, dtype: Any =
 def amax(input: TensorT, dim: Any = (), keepdim: bool = False) -> TensorT:
     """Take the largest entry along ``dim``."""
     if spec_of(input).dtype == torch.bool:
-        return any(input, dim, keepdim)
+        return cast(amax(cast(input, torch.int32), dim, keepdim), torch.bool)
     return _reduce("amax", "MAX", input, dim, keepdim)
 
 
@@ -138,7 +158,7 @@ def amax(input: TensorT, dim: Any = (), keepdim: bool = False) -> TensorT:
 def amin(input: TensorT, dim: Any = (), keepdim: bool = False) -> TensorT:
     """Take the smallest entry along ``dim``."""
     if spec_of(input).dtype == torch.bool:
-        return all(input, dim, keepdim)
+        return cast(amin(cast(input, torch.int32), dim, keepdim), torch.bool)
     return _reduce("amin", "MIN", input, dim, keepdim)
 
 
@@ -152,61 +172,20 @@ def prod(input: TensorT, dim: Any = None, keepdim: bool = False, *, dtype: Any =
 
 @torch_function(torch.any, T.any)
 def any(input: TensorT, dim: Any = None, keepdim: bool = False) -> TensorT:
-    """Say whether an entry along ``dim`` is true."""
+    """Say whether an entry along ``dim`` is true; of no entries, none is."""
     truth = cast(cast(input, torch.bool), torch.int32)
-    return cast(_reduce("any", "MAX", truth, dim, keepdim), _answer(input))
+    return cast(cast(_reduce("any", "SUM", truth, dim, keepdim), torch.bool), _answer(input))
 
 
 @torch_function(torch.all, T.all)
 def all(input: TensorT, dim: Any = None, keepdim: bool = False) -> TensorT:
-    """Say whether every entry along ``dim`` is true."""
-    truth = cast(cast(input, torch.bool), torch.int32)
-    return cast(_reduce("all", "MIN", truth, dim, keepdim), _answer(input))
+    """Say whether every entry along ``dim`` is true; of no entries, every one is."""
+    return cast(logical_not(any(logical_not(input), dim, keepdim)), _answer(input))
 
 
 def _answer(input: TensorT) -> torch.dtype:
     """Return the dtype of an answer about entries: PyTorch keeps uint8."""
     return torch.uint8 if spec_of(input).dtype == torch.uint8 else torch.bool
-
-
-@torch_function(torch.var, T.var)
-def var(
-    input: TensorT,
-    dim: Any = None,
-    unbiased: bool = True,
-    keepdim: bool = False,
-    *,
-    correction: Any = None,
-) -> TensorT:
-    """Compute the variance along dims; without ``unbiased``, that of the entries alone.
-
-    >>> var(torch.tensor([1.0, 3.0]), unbiased=False)
-    tensor(1.)
-    """
-    if isinstance(dim, bool):  # torch's older form var(input, unbiased)
-        dim, unbiased = None, dim
-    freedom = correction if correction is not None else int(unbiased)
-    axes = _axes("var", input, dim)
-    count = product([shape_of(input)[axis] for axis in axes])
-    centred = sub(input, mean(input, axes, keepdim=True))
-    squares = _reduce("var", "SUM", mul(centred, centred), axes, keepdim)
-    if isinstance(count, int) and isinstance(freedom, int):
-        return mul(squares, 1.0 / (count - freedom) if count > freedom else float("nan"))
-    left = maximum(sub(cast(tensor_of(count), torch.float32), freedom), 0.0)
-    return div(squares, cast(left, spec_of(squares).dtype))
-
-
-@torch_function(torch.std, T.std)
-def std(
-    input: TensorT,
-    dim: Any = None,
-    unbiased: bool = True,
-    keepdim: bool = False,
-    *,
-    correction: Any = None,
-) -> TensorT:
-    """Compute the square root of the variance along dims."""
-    return unary("SQRT", var(input, dim, unbiased, keepdim, correction=correction))
 
 
 @torch_function(torch.nn.functional.softmax)
@@ -246,6 +225,12 @@ def log_softmax(
         raise UnsupportedError("log_softmax: expected dim, got None")
     require_float("log_softmax", spec_of(x))
     wide = cast(x, torch.float32)
-    shifted = sub(wide, amax(wide, dim, keepdim=True))
+    shape, most = list(shape_of(wide)), wide
+    axis = axis_of("log_softmax", dim, len(shape))
+    if shape and failures("ge", shape[axis], 1):
+        # One more, that is never the greatest, so that no entries have a greatest one too.
+        shape[axis] = 1
+        most = cat((wide, full(shape, -math.inf)), axis)
+    shifted = sub(wide, amax(most, dim, keepdim=True))
     total = sum(unary("EXP", shifted), dim, keepdim=True)
     return cast(sub(shifted, unary("LOG", total)), spec_of(x).dtype)
