@@ -50,6 +50,10 @@ ROWS: list[Row] = [
     Row(torch.reshape, T(4), (-1, -1), raises=ShapeError, name="reshape with two free sizes"),
     Row(torch.reshape, T(4), (2, -3), raises=ShapeError, name="reshape to a negative size"),
     Row(torch.reshape, T(2, 0), (-1, 0), raises=ShapeError, name="reshape with -1 beside a 0"),
+    Row(
+        lambda x: x.reshape(-1, x.shape[1]), T(4, Z), raises=ShapeError, name="-1 beside perhaps 0"
+    ),
+    Row(lambda x: x.reshape(-1, 4), T(Z, 4), name="reshape of perhaps nothing"),
     Row(torch.reshape, T(4), (-1, 3), raises=ShapeError, name="reshape that does not divide"),
     Row(lambda x: x[:, 2:].reshape(3, 0), T(2, 2), name="reshape of nothing"),
     Row(lambda x: torch.cat([x[:, 2:].reshape(0, 2), x]), T(B, 2), name="nothing and something"),

@@ -157,8 +157,9 @@ def _resolve(function: str, total: Size, sizes: tuple[Size, ...]) -> tuple[Size,
     if not free:
         return sizes
     rest = product([size for size in sizes if size != -1])
-    if decide("eq", rest, 0):
-        raise ShapeError(f"{function}: -1 beside a 0 in {_text(sizes)} is ambiguous")
+    if empty := failures("ne", rest, 0):
+        message = f"{function}: -1 beside a 0 in {_text(sizes)} is ambiguous"
+        raise unmet(empty, message, sizes=(rest,))
     found = total // rest
     if wrong := failures("eq", found * rest, total):
         raise unmet(
