@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import linecache
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -55,6 +56,14 @@ STATE = {
 }
 """What a module may hold, all of it known while tracing."""
 
+DATA = (
+    "{x}[{index}]",
+    "{n}[{index}] = {scalar}",
+    "{x}[{cond}]",
+    "torch.nonzero({x})",
+    "self.embedding({index_tensor})",
+)
+
 
 class Range(NamedTuple):
     """A Dim: its name and the sizes that it takes."""
@@ -102,6 +111,16 @@ class Program:
     statements: tuple[Statement, ...]
     results: tuple[str, ...]
     scale: float = 1.0
+
+    @property
+    def depends_on_data(self) -> bool:
+        """Whether numbers in tensors decide what is an error: as indices, or as a mask."""
+        return any(form in DATA for form in (statement.form for statement in self.statements))
+
+    def returning_all(self) -> Program:
+        """Return the program that leaves nothing unused."""
+        names = [s.text.split(" = ")[0] for s in self.statements if re.match(r"[vs]\d+ = ", s.text)]
+        return replace(self, results=(*names, *(operand.name for operand in self.operands)))
 
     @classmethod
     def of_all_state(cls) -> Program:
