@@ -162,7 +162,7 @@ self.linear({f})
 self.norm({f})
 F.avg_pool1d({f}, 2)
 F.max_pool1d({f}, 2)
-F.scaled_dot_product_attention({f}, {twin}, {twin})
+F.scaled_dot_product_attention({o}, {twin}, {twin})
 {f}.half()
 {f}.to(torch.{float_dtype})
 """

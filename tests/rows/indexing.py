@@ -180,6 +180,9 @@ ROWS: list[Row] = [
     Row(F.pad, T(B, 1, 4, 4, dtype=HALF), (1, 1, 2, 2), mode="reflect"),
     Row(F.pad, T(B, 1, S), (2, 1), mode="replicate"),
     Row(F.pad, T(B, 5), (-1, 2)),
+    Row(F.pad, T(B, 1), (-2, 3), raises=ShapeError, name="pad that crops more than there is"),
+    Row(F.pad, T(B, S), (3, -2), raises=ShapeError, name="pad that may crop more than there is"),
+    Row(F.pad, T(B, L), (3, -2), name="pad that crops what there is"),
     Row(lambda x: F.pad(x, (0, -x.shape[1] % 4)), T(B, S), name="pad to a multiple"),
     Row(
         lambda x: F.pad(x, (0, 0, x.shape[1] // 2, x.shape[1] - x.shape[1] // 2), value=1.0),

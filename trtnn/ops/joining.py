@@ -197,6 +197,11 @@ def pad(input: TensorT, pad: Any, mode: str = "constant", value: float | None = 
                 f"pad: circular by {b}, {a} crops one end of dim {axis} and wraps the other",
                 hint="crop first, with a slice",
             )
+        if mode == "constant":  # which PyTorch crops first
+            left = length + minimum(b, 0) + minimum(a, 0)
+            if found := failures("ge", left, 0):
+                message = f"pad: constant by {b}, {a} crops more than size {length} at dim {axis}"
+                raise unmet(found, message, sizes=(length, b, a))
         inner = {"reflect": "lt", "circular": "le"}.get(mode)
         for amount in (b, a) if inner else ():
             if found := failures(str(inner), amount, length):
