@@ -62,7 +62,8 @@ OPTIONAL = (
 )  # imported inside a function, each in one file
 TORCH_FREE = (
     *("source", "errors", "options", "files", "trt", "host"),
-    *("saved.file", "saved.notation", "saved.fit", "cache.folder"),
+    *("tree", "saved.file", "saved.notation", "saved.schema", "saved.border"),
+    *("saved.agreement", "saved.fit", "cache.folder"),
 )
 # About 300, and some room, so that one more function is no reason to split a noun.
 MAX_FILE = 320

@@ -16,16 +16,13 @@ from trtnn.errors import AbsentError, OptionError
 from trtnn.ops.masks import depends_on_data
 from trtnn.options import RuntimeOptions
 from trtnn.run.allocating import AllocatingRunner
-from trtnn.run.runner import Runner
+from trtnn.run.prepared import Prepared
+from trtnn.run.runner import Runner, Verify
+from trtnn.saved.agreement import require_agreement, require_shapes
+from trtnn.saved.border import Border, border_of
 from trtnn.saved.description import gpu_of, restore
 from trtnn.saved.file import read
-from trtnn.saved.fit import (
-    package_of,
-    require_fit,
-    require_host_code_allowed,
-    require_tensors,
-    require_valid,
-)
+from trtnn.saved.fit import package_of, require_fit, require_host_code_allowed, require_valid
 from trtnn.trt.library import TensorRT
 
 
@@ -74,6 +71,7 @@ def load(
         raise OptionError(f"log_level: expected a level of logging, an int, got {log_level!r}")
     saved = read(path)
     manifest = saved.manifest
+    border = border_of(manifest, str(path))
     library = TensorRT(log_level=log_level, package=package_of(manifest), runtime=runtime)
     place = _device(device)
     gpu = gpu_of(place)
@@ -88,7 +86,7 @@ def load(
     with current:
         engine = Engine(saved.plan, library, host_code=allow_host_code)
         engine.timing_digest = manifest["engine"].get("timing_digest")
-        require_tensors(manifest, str(path), [name for name, _, _ in engine.tensors])
+        require_agreement(border, str(path), library, engine.handle)
         counted = any(depends_on_data(*v.spec.shape) for v in model.graph.outputs)
         kind = AllocatingRunner if counted else Runner
         runner = kind(
@@ -100,9 +98,26 @@ def load(
             execution=manifest["execution"],
             memory=memory,
         )
+    runner.verify = _verification(border, str(path))
     return CompiledModule(
         model.graph, model.signature, model.parameters, runner, engine, lambda: dict(manifest)
     )
+
+
+def _verification(border: Border, path: str) -> Verify:
+    """Return what asks TensorRT, once for each combination of sizes, what it will write."""
+    fixed = [tensor for tensor in border.outputs if not tensor.counted]
+
+    def verify(runner: Runner, prepared: Prepared) -> None:
+        with runner.on_device():
+            context = runner.take(prepared)
+            try:
+                expected = [shape for shape, _ in prepared.outputs]
+                require_shapes(fixed, expected, path, context.handle.get_tensor_shape)
+            finally:
+                runner.pool.put(context)
+
+    return verify
 
 
 def _device(device: Any) -> torch.device:

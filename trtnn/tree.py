@@ -287,3 +287,22 @@ def _part(name: str, key: Any) -> str:
 
 def _text(keys: Iterable[Any]) -> str:
     return ", ".join(map(str, keys)) or "nothing"
+
+
+def argument_names(places: Iterable[Any]) -> Iterator[str]:
+    """Yield what errors call arguments, and the engine its tensors: ``x``, ``args_0``.
+
+    A place is the name of a parameter, or that of ``*args`` with an index, of ``**kwargs`` with a
+    key.
+    """
+    places = list(places)
+    taken = {place for place in places if isinstance(place, str)}
+    for place in places:
+        if isinstance(place, str):
+            yield place
+            continue
+        parameter, key = place
+        name = f"{parameter}_{key}" if isinstance(key, int) else key
+        plain = f"{parameter}[{key}]" if isinstance(key, int) else f"{parameter}.{key}"
+        yield plain if name in taken else name
+        taken.add(name)

@@ -17,6 +17,7 @@ from tests import double
 from tests.cache.test_key import GPU, Other
 from tests.double.surface import VERSIONS
 from tests.layout import ROOT
+from tests.on_double import on_double
 from tests.run.test_runner import double_it
 from trtnn import compiler
 from trtnn.cache import engines
@@ -284,6 +285,27 @@ def test_a_plan_that_tensorrt_refuses_is_built_anew(world: World) -> None:
     with pytest.warns(UserWarning, match="built anew: TensorRT could not deserialize the plan"):
         model, made = world.compile()
     assert made == ["Runtime", *BUILT] and model.engine.plan
+    assert world.compile()[1] == FOUND
+
+
+OTHERS: dict[str, tuple[Any, trtnn.Input]] = {
+    "name": (lambda z: z * 2, trtnn.Input((2, 3), name="z")),
+    "dtype": (lambda x: x * 2, trtnn.Input((2, 3), torch.float16)),
+    "outputs": (lambda x: (x * 2, x + 1), trtnn.Input((2, 3))),
+    "larger output": (lambda x: x.repeat(2, 1), trtnn.Input((2, 3))),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_plan_of_another_graph_is_built_anew(other: str, world: World, version: str) -> None:
+    function, given = OTHERS[other]
+    foreign, _ = on_double(version, function, [given])
+    world.compile()
+    (key,) = (path.stem for path in world.folder.glob("*.trtnn-engine"))
+    Cache(world.folder).write(key, foreign.plan, Summary())
+    with pytest.warns(UserWarning, match="built anew: the plan in the cache: "):
+        _, made = world.compile()
+    assert made == ["Runtime", *BUILT]
     assert world.compile()[1] == FOUND
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +82,22 @@ def test_a_damaged_file_is_built_anew_with_one_warning(content: bytes, stored: C
         assert obtain(stored, plan=b"new") == (b"new", True)
     assert len(said) == 1
     assert obtain(stored) == (b"new", False)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"module": 1}, {"timing_digest": []}, {"surplus": ""}, {"key": None}, [], None, 1],
+    ids=str,
+)
+def test_a_head_that_lies_is_built_anew(facts: Any, stored: Cache) -> None:
+    path = stored.folder / f"{KEY}.trtnn-engine"
+    whole = {"key": KEY, **asdict(ABOUT)}
+    head = json.dumps({**whole, **facts} if isinstance(facts, dict) else facts).encode() + b"\n"
+    digest = hashlib.sha256(head + PLAN).hexdigest()
+    path.write_bytes(f"trtnn engine, format 1, sha256 {digest}\n".encode() + head + PLAN)
+    assert [entry.summary for entry in stored.entries()] == [None]
+    with pytest.warns(UserWarning, match=r"built anew: .*a1b2\.trtnn-engine: truncated or altered"):
+        assert obtain(stored, plan=b"new") == (b"new", True)
 
 
 def test_a_plan_that_another_process_mended_meanwhile_is_used(stored: Cache) -> None:

@@ -114,7 +114,7 @@ class Context(Plain):
         binding = self._engine._binding(name)
         if binding is None:
             return self._surface.dims(())
-        return self._surface.dims(self._shape(binding))
+        return self._surface.dims(self._shape(binding, self._values(self._addresses)))
 
     def _shape(self, binding: Binding, values: dict[str, int] | None = None) -> Shape:
         if binding.is_input:

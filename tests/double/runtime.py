@@ -54,6 +54,7 @@ class Plan:
     version: int
     bindings: list[Binding]
     profiles: list[dict[str, tuple[Shape, Shape, Shape]]]
+    integers: list[dict[str, tuple[Shape, Shape, Shape]]]
     rules: list[Rules]
     layers: list[str]
     sharing: bool
@@ -97,6 +98,7 @@ def make_plan(network: Any, config: Any) -> Plan:
         version=surface.major,
         bindings=bindings,
         profiles=[dict(profile._shapes) for profile in config._profiles] or [{}],
+        integers=[dict(profile._numbers) for profile in config._profiles] or [{}],
         rules=[Rules(layer._checks) for layer in network._layers],
         layers=[layer._name for layer in network._layers],
         sharing=surface.major > 8 or config.get_preview_feature(feature),
@@ -273,6 +275,12 @@ class Engine(Plain):
             return []
         shapes = self._plan.profiles[index].get(name) or (static(binding.shape),) * 3
         return [self._surface.dims(shape) for shape in shapes]
+
+    def get_tensor_profile_values(self, index: int, name: str) -> list[list[int]]:
+        return [list(numbers) for numbers in self._plan.integers[index].get(name, ())]
+
+    def get_profile_shape_input(self, index: int, name: str) -> list[list[int]]:
+        return [list(numbers) for numbers in self._plan.integers[index].get(name, ())]
 
     def create_execution_context(self, *strategy: Any) -> Any:
         if not self._plan.sharing and len(self._taken) >= len(self._plan.profiles):

@@ -272,9 +272,9 @@ def test_what_cannot_be_loaded(hosted: Any) -> None:
         ({"versions": versions}, LoadError, "was built with TensorRT 8.6.0, and this is TensorRT"),
         ({"engine": engine}, LoadError, "holds code for the CPU"),
         ({"inputs": wide}, UnsupportedError, "x: NumPy has no bfloat16"),
-        ({"inputs": []}, LoadError, "describes output_0, the engine has output_0, x"),
-        ({"outputs": []}, LoadError, "describes x, the engine has output_0, x"),
-        ({"hosts": [{"name": "n"}]}, LoadError, "the manifest describes no model: KeyError"),
+        ({"inputs": []}, LoadError, "the manifest's inputs: expected none, found x"),
+        ({"outputs": []}, LoadError, "outputs in the result: expected none, found 0"),
+        ({"hosts": [{"name": "n"}]}, LoadError, "the manifest's hosts.0. has no key 'dim'"),
     ]
     for changes, error, text in refused:
         rewrite(made.path, **changes)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from trtnn.trt.library import TensorRT
+from trtnn.trt.tensors import dtype_name
 
 BYTES = (torch.uint8, torch.int8)
 ELEMENTWISE: dict[str, Callable[..., torch.Tensor]] = {
@@ -90,7 +91,7 @@ class Network:
         return Layer(lambda _: weights.reshape(shape))
 
     def add_cast(self, x: Tensor, to: Any) -> Layer:
-        dtype = getattr(torch, self.library.dtype_name(to))
+        dtype = getattr(torch, dtype_name(to))
         if dtype in BYTES:
             limits = torch.iinfo(dtype)
             assert bool(((x.value >= limits.min) & (x.value <= limits.max)).all()), "out of range"

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from trtnn.errors import LoadError
+from trtnn.errors import LoadError, UnsupportedError
 from trtnn.saved import file as saved
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,6 +124,18 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
     "no JSON": (model(b"{'a': 1}"), "the manifest is no JSON"),
     "binary": (model(b"\xff\xfe\x00"), "the manifest is no JSON"),
     "deep": (model(b"[" * 100_000), "the manifest is no JSON"),
+    "UTF-16": (model(GOOD.decode().encode("utf-16")), "the manifest is no JSON"),
+    "no ASCII": (
+        model(GOOD.replace(b"{", '{"\u00fc": 1, '.encode(), 1)),
+        "the manifest is no JSON",
+    ),
+    "a key twice": (
+        model(GOOD.replace(b"{", b'{"gpu": null, ', 1)),
+        "a key stands twice among gpu",
+    ),
+    "NaN": (model(GOOD.replace(b"{}", b"NaN", 1)), "NaN is no number of JSON"),
+    "infinite": (model(GOOD.replace(b"{}", b"1e999", 1)), "1e999 is no number of JSON"),
+    "digits": (model(GOOD.replace(b"{}", b"9" * 5000, 1)), "the manifest is no JSON"),
     "a list": (model(b"[1]"), "expected a manifest by name, found a list"),
     **{
         f"without {key}": (model(text_of(**{key: ...})), f"the manifest has no {key!r}")
@@ -142,6 +154,15 @@ def test_a_foreign_file_is_refused_with_what_was_found(name: str, tmp_path: Path
     path = tmp_path / "net.trtnn"
     path.write_bytes(content)
     refused(path, text)
+
+
+def test_a_manifest_is_not_read_however_long_it_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saved, "MAX_MANIFEST", 100)
+    refused(path, "bytes of manifest are more than it may be")
+    with pytest.raises(UnsupportedError, match=r"the manifest has .* at most 100"):
+        saved.write(path, CONTENT, BYTES)
 
 
 def test_the_rows_above_start_from_a_file_that_is_right(tmp_path: Path) -> None:

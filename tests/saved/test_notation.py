@@ -50,3 +50,36 @@ def test_dims_are_read_back_as_they_were() -> None:
 def test_what_is_no_size_is_not_read(text: Any) -> None:
     with pytest.raises(LoadError, match="expected a size, found"):
         read_size(text, NAMED)
+
+
+BOMBS = {
+    "power": "(a+b+count)**32//(a+1)",
+    "powers": "((((a+b)**9)**9)**9)**9",
+    "product": "*".join(["(a+b+count)"] * 16) + "//3",
+    "degree": "*".join(["a"] * 17),
+    "divisor": "(a+b+count+1)**2*(a+b)//(a*b+count)",
+    "number": "9" * 20 + "*a",
+    "digits": "9" * 5000,
+    "long": "+".join(["a"] * 601),
+    "deep": "-" * 300 + "a",
+    "calls": "max(" * 80 + "a" + ", 1)" * 80,
+    "operands": "max(" + ", ".join(f"a*{i} - b" for i in range(40)) + ")",
+    "may be 0": "b//(a - 3)",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_what_would_cost_too_much_is_refused_before_it_is_computed(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(LoadError, match="expected a size, found"):
+        read_size(BOMBS[name], NAMED)
+    if name != "may be 0":
+        monkeypatch.setattr("trtnn.saved.notation._built", None)
+        with pytest.raises(LoadError, match="expected a size, found"):
+            read_size(BOMBS[name], NAMED)
+
+
+def test_a_long_chain_of_divisions_is_read() -> None:
+    text = "(" * 40 + "a" + "".join(f"*{i + 2} + b)//{i + 3}" for i in range(40))
+    assert isinstance(read_size(text, NAMED), Expr)

@@ -18,7 +18,10 @@ from trtnn.cache.folder import Cache, Entry, Summary
 from trtnn.engine.engine import Engine
 from trtnn.engine.refit import make_refittable
 from trtnn.graph.graph import Graph, Node
+from trtnn.ops.op import Spec
 from trtnn.options import BuildOptions
+from trtnn.saved.agreement import require_agreement
+from trtnn.saved.border import Border, Described
 from trtnn.saved.description import gpu_of
 from trtnn.saved.fit import platform_of
 from trtnn.sizes.dims import symbols
@@ -66,6 +69,7 @@ def find_or_build(
 
     def use(entry: Entry) -> Engine:
         engine = Engine(entry.plan, library, host_code=bool(options.version_compatible))
+        require_agreement(_border(graph), "the plan in the cache", library, engine.handle)
         engine.timing_digest = entry.summary.timing_digest
         make_refittable(engine, graph, options)
         return engine
@@ -75,6 +79,18 @@ def find_or_build(
         return engine, engine.whole_plan, summary(engine.timing_digest)
 
     return cache.obtain(key, use, make)
+
+
+def _border(graph: Graph) -> Border:
+    """Return what the engine of a graph takes and gives."""
+
+    def described(name: str, spec: Spec) -> Described:
+        dtype = str(spec.dtype).removeprefix("torch.")
+        return Described(name, dtype, spec.shape, graph.formats.get(name))
+
+    inputs = tuple(described(value.name, value.spec) for value in graph.inputs)
+    outputs = (described(f"output_{i}", value.spec) for i, value in enumerate(graph.outputs))
+    return Border(inputs, tuple(outputs), graph.hosts, graph.dims)
 
 
 def gpu_facts(device: torch.device) -> dict[str, Any] | None:

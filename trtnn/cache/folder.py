@@ -93,8 +93,8 @@ class Cache:
         """Return ``use`` of the plan that is stored under a key, or what ``build`` makes.
 
         Of many processes, and threads, that want one key at once, one builds, and the others wait
-        for it. A file that is damaged, or that ``use`` refuses with a BuildError, is built anew,
-        with a warning; a folder that cannot be written is a warning too.
+        for it. A file that is damaged, or that ``use`` refuses with a BuildError or a LoadError,
+        is built anew, with a warning; a folder that cannot be written is a warning too.
 
         Args:
             key: A text of letters and digits that says all that decides which plan is right.
@@ -107,7 +107,7 @@ class Cache:
             if entry is not None and entry.digest != refused:
                 try:
                     return use(entry)
-                except BuildError as error:
+                except (BuildError, LoadError) as error:
                     _warn(f"{self._path(key)}: built anew: {error.message}")
                     refused = entry.digest
             with contextlib.ExitStack() as held:
@@ -312,7 +312,11 @@ def _summary(path: Path, head: bytes) -> tuple[str, Summary]:
     """Return the key and the summary that a file says of itself."""
     try:
         facts = json.loads(head)
-        return str(facts.pop("key")), Summary(**facts)
+        key, summary = facts.pop("key"), Summary(**facts)
+        texts = [value for name, value in facts.items() if (name, value) != ("timing_digest", None)]
+        if not all(isinstance(value, str) for value in (key, *texts)):
+            raise TypeError("a fact that is no text")
+        return str(key), summary
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise LoadError(f"{path}: truncated or altered") from error
 

@@ -18,14 +18,10 @@ from trtnn.host.arrays import Array, Bound, read_interface, require_int32
 from trtnn.host.cuda_runtime import Cuda
 from trtnn.host.session import Session
 from trtnn.options import RuntimeOptions
+from trtnn.saved.agreement import require_agreement, require_shapes
+from trtnn.saved.border import border_of
 from trtnn.saved.file import read
-from trtnn.saved.fit import (
-    package_of,
-    require_fit,
-    require_host_code_allowed,
-    require_tensors,
-    require_valid,
-)
+from trtnn.saved.fit import package_of, require_fit, require_host_code_allowed, require_valid
 from trtnn.trt.library import TensorRT
 
 EXECUTIONS = ("sync", "async")
@@ -84,6 +80,8 @@ class HostModel:
             allowed = ", ".join(EXECUTIONS)
             raise OptionError(f"execution: expected one of {allowed}, got {execution!r}")
         saved, where = read(path), str(path)
+        border = border_of(saved.manifest, where)
+        self._described = border.outputs
         require_host_code_allowed(saved.manifest, where, allowed=allow_host_code)
         self._interface = read_interface(saved.manifest, profile)
         cuda = Cuda()
@@ -99,9 +97,9 @@ class HostModel:
         self._finalizer = weakref.finalize(self, _abandon, self._session)
         try:
             with cuda.on(device):
-                self._session.open(saved.plan, self._counted, host_code=allow_host_code)
-            names = [name for name, _, _ in self._session.tensors]
-            require_tensors(saved.manifest, where, names)
+                self._session.read(saved.plan, host_code=allow_host_code)
+                require_agreement(border, where, library, self._session.engine)
+                self._session.open(self._counted)
         except BaseException:
             _abandon(self._session)
             raise
@@ -148,13 +146,17 @@ class HostModel:
             for spec, array in pairs
             if any(not isinstance(size, int) for size in spec.shape)
         }
-        session.prepare(self._profile, dynamic)
+        changed = session.prepare(self._profile, dynamic)
         addresses = {}
         for spec, array in pairs:
             addresses[spec.name] = session.send(spec.name, spec.laid_out(array))
         for name, number in zip(interface.hosts, hosts, strict=True):
             if name in session.dtypes:  # else no layer needs it
                 addresses[name] = session.send(name, numpy.array([number]))
+        if changed or session.on_host:  # before there is memory for what the file says
+            session.place_hosts(addresses)
+            shape_of = session.context.get_tensor_shape
+            require_shapes(self._described, bound.shapes, self.path, shape_of)
         for spec, known in zip(interface.outputs, bound.shapes, strict=True):
             if known is not None:
                 addresses[spec.name] = session.room(spec.name, known)

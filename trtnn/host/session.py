@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy
@@ -84,17 +84,23 @@ class Session:
         self.device_memory: dict[str, Buffer] = {}
         self.counted = Counted(self.device_memory)
 
-    def open(self, plan: bytes, counted: Sequence[str], *, host_code: bool) -> None:
-        """Deserialize a plan, and make what every call needs.
+    def read(self, plan: bytes, *, host_code: bool) -> None:
+        """Deserialize a plan.
+
+        Args:
+            host_code: Run the code for the host that the plan holds.
+        """
+        self.library.log.take()
+        self.runtime, self.engine = self.library.deserialize(plan, host_code=host_code)
+
+    def open(self, counted: Sequence[str]) -> None:
+        """Make what every call needs.
 
         Args:
             counted: The outputs whose sizes depend on data.
-            host_code: Run the code for the host that the plan holds.
         """
         library, cuda = self.library, self.cuda
-        library.log.take()
         self.allocated = counted
-        self.runtime, self.engine = library.deserialize(plan, host_code=host_code)
         self.tensors = library.tensors(self.engine)
         self.dtypes = {name: numpy.dtype(dtype) for name, _, dtype in self.tensors}
         self.on_host = {
@@ -146,26 +152,39 @@ class Session:
                 self.cuda.synchronize(self.stream)
         self._forget_context()
 
-    def prepare(self, profile: int, shapes: dict[str, Shape]) -> None:
+    def prepare(self, profile: int, shapes: dict[str, Shape]) -> bool:
         """Give the context a profile and the shapes of the inputs that are dynamic.
+
+        Returns:
+            Whether it had others.
 
         Raises:
             InputError: TensorRT refuses the shapes.
             BuildError: TensorRT cannot make a context or change its profile.
         """
         self._require_context()
+        changed = False
         # An engine that asks for none of the Dims' sizes has one profile.
         profile = profile if profile < self.profiles else 0
         if profile != self.profile:
             self.shapes.clear()
             self.library.select_profile(self.context, profile, self.stream or 0)
             self.profile = profile
+            changed = True
         for name, shape in shapes.items():
             if self.shapes.get(name) != shape:
                 if not self.context.set_input_shape(name, shape):
                     lines = self.library.log.take()
                     raise InputError(f"{name}: TensorRT refused the shape {shape}: {lines}")
                 self.shapes[name] = shape
+                changed = True
+        return changed
+
+    def place_hosts(self, addresses: Mapping[str, int]) -> None:
+        """Tell the context where the inputs are that TensorRT reads on the host."""
+        for name in self.on_host:
+            done = self.context.set_tensor_address(name, addresses[name])
+            self.library.require(done, f"set the address of {name}")
 
     def _require_context(self) -> None:
         if self.context is not None:
@@ -223,9 +242,10 @@ class Session:
         """
         context, own = self.context, self.counted
         own.error = None
+        # 8.6.0 asks the context for what shapes need before it looks at the binding list.
+        self.place_hosts(addresses)
         for name, address in addresses.items():
-            # 8.6.0 asks the context for what shapes need before it looks at the binding list.
-            if name in self.on_host or not synchronously:
+            if name not in self.on_host and not synchronously:
                 done = context.set_tensor_address(name, address)
                 self.library.require(done, f"set the address of {name}")
         try:

@@ -19,11 +19,10 @@ from trtnn.tracing.signature import (
     POSITIONAL,
     Place,
     Signature,
-    argument_names,
     require_dense,
     spread,
 )
-from trtnn.tree import flatten_as, leaf_names
+from trtnn.tree import argument_names, flatten_as, leaf_names
 
 
 def call_leaves(
@@ -157,3 +156,23 @@ def _misfit(
             hint = f"did you mean {meant[0]}?" if meant else None
             return InputError(f"{name}: there is no such argument; {takes}", hint=hint)
     return InputError(f"call: the arguments do not fit; {takes}")
+
+
+def check_tensor(name: str, spec: Any, tensor: Any, device: torch.device) -> None:
+    """Raise InputError unless a tensor fits its spec and device; int32 is taken for int64."""
+    if not isinstance(tensor, torch.Tensor):
+        raise InputError(f"{name}: expected a tensor {spec}, got {type(tensor).__name__}")
+    require_dense(name, tensor)
+    if tensor.dim() != spec.rank:
+        raise InputError(f"{name}: expected {spec.rank} dims {spec}, got {tuple(tensor.shape)}")
+    narrow = spec.dtype is torch.int64 and tensor.dtype is torch.int32
+    if tensor.dtype is not spec.dtype and not narrow:
+        raise InputError(
+            f"{name}: expected {spec.dtype}, got {tensor.dtype}",
+            hint=f"convert it with .to({spec.dtype})",
+        )
+    if tensor.device != device:
+        raise InputError(
+            f"{name}: expected a tensor on {device}, got one on {tensor.device}",
+            hint=f'move it with .to("{device}")',
+        )

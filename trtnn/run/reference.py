@@ -13,7 +13,7 @@ from trtnn.errors import InputError, UnsupportedError
 from trtnn.graph.graph import Graph
 from trtnn.graph.interpreter import Bound, run
 from trtnn.ops.masks import depends_on_data
-from trtnn.run.runner import check_tensor
+from trtnn.run.arguments import check_tensor
 from trtnn.sizes.solutions import bind_dims
 
 

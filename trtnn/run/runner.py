@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -16,6 +16,7 @@ from trtnn.engine.engine import Engine
 from trtnn.errors import BuildError, CopyWarning, InputError, OptionError, UnsupportedError
 from trtnn.graph.graph import Interface
 from trtnn.run.arena import arena_of
+from trtnn.run.arguments import check_tensor
 from trtnn.run.bound import Make, bind
 from trtnn.run.contexts import Context, Pool
 from trtnn.run.cuda_graphs import Captured
@@ -23,10 +24,10 @@ from trtnn.run.launching import LAUNCHES
 from trtnn.run.prepared import Prepared, make_room
 from trtnn.run.streams import Streams
 from trtnn.source import warn_user
-from trtnn.tracing.signature import require_dense
 
 ALIGNMENT = 255  # TensorRT asks for addresses that are multiples of 256 bytes
 INT32 = torch.iinfo(torch.int32)
+Verify = Callable[["Runner", Prepared], None]
 
 
 class Runner:
@@ -40,7 +41,13 @@ class Runner:
         max_contexts: How many calls may run at once; further ones wait.
         execution: ``"sync"``, ``"async"`` or ``"graph"``.
         memory: ``"own"``, or ``"shared"`` with the other engines of the device that share it.
+
+    Attributes:
+        verify: Raises where outputs would not be what a file says; asked before there is memory
+            for them, once for each combination of shapes and host inputs.
     """
+
+    verify: Verify | None = None
 
     def __init__(
         self,
@@ -153,7 +160,7 @@ class Runner:
             execution=self.execution,
             memory=self.memory,
         )
-        other.pinned = self.pinned
+        other.pinned, other.verify = self.pinned, self.verify
         return other
 
     def require_execution(self) -> None:
@@ -217,6 +224,8 @@ class Runner:
             (place, torch.tensor([hosts[i]], dtype=dtype, device=where))
             for i, place, dtype, where in self.hosts
         ]
+        if self.verify is not None:
+            self.verify(self, prepared)
         self.profile = prepared.profile
         make_room(self.known)  # contexts stay in the pool, which knows each by its home
         return self.known.setdefault(key, prepared)
@@ -390,23 +399,3 @@ def _say_copied(why: str, prepared: Prepared) -> None:
             "give a contiguous tensor that is not a slice of another"
         )
         warn_user(text, CopyWarning)
-
-
-def check_tensor(name: str, spec: Any, tensor: Any, device: torch.device) -> None:
-    """Raise InputError unless a tensor fits its spec and device; int32 is taken for int64."""
-    if not isinstance(tensor, torch.Tensor):
-        raise InputError(f"{name}: expected a tensor {spec}, got {type(tensor).__name__}")
-    require_dense(name, tensor)
-    if tensor.dim() != spec.rank:
-        raise InputError(f"{name}: expected {spec.rank} dims {spec}, got {tuple(tensor.shape)}")
-    narrow = spec.dtype is torch.int64 and tensor.dtype is torch.int32
-    if tensor.dtype is not spec.dtype and not narrow:
-        raise InputError(
-            f"{name}: expected {spec.dtype}, got {tensor.dtype}",
-            hint=f"convert it with .to({spec.dtype})",
-        )
-    if tensor.device != device:
-        raise InputError(
-            f"{name}: expected a tensor on {device}, got one on {tensor.device}",
-            hint=f'move it with .to("{device}")',
-        )

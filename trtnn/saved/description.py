@@ -15,6 +15,8 @@ from trtnn.errors import LoadError, TrtnnError, UnsupportedError
 from trtnn.graph.graph import Interface, Value
 from trtnn.ops.op import Spec
 from trtnn.options import BuildOptions
+from trtnn.saved.border import border_of
+from trtnn.saved.file import FORMAT
 from trtnn.saved.fit import platform_of
 from trtnn.saved.leaves import Other, decode, decode_tree, dtype_of, encode, encode_tree
 from trtnn.saved.notation import read_dims, read_size
@@ -23,8 +25,8 @@ from trtnn.sizes.expressions import SizeSymbol
 from trtnn.sizes.profiles import count_profiles, profile_of
 from trtnn.sizes.solutions import Given, integers_of
 from trtnn.tracing.constants import short
-from trtnn.tracing.signature import RANKS, Signature
-from trtnn.tracing.tracer import Output, Sizes
+from trtnn.tracing.signature import RANKS, Signature, spread
+from trtnn.tracing.tracer import Sizes
 from trtnn.tree import Tree, leaf_names
 from trtnn.trt.library import TensorRT
 
@@ -88,7 +90,7 @@ def describe(
         UnsupportedError: It has a constant, a result or a structure that a file cannot hold; the
             error names it.
     """
-    return {
+    manifest = {
         "versions": {
             # Of the package itself, which exports from the modules below it.
             "trtnn": sys.modules["trtnn"].__version__,
@@ -115,6 +117,11 @@ def describe(
         **_interface(graph, signature, parameters),
         "graph": str(graph),
     }
+    try:
+        border_of({**manifest, "format": FORMAT, "plan": {"sha256": "0" * 64, "bytes": 0}}, "save")
+    except LoadError as error:
+        raise UnsupportedError(f"{error.message}: it could not be loaded again") from error
+    return manifest
 
 
 def _holds_host_code(options: BuildOptions) -> bool:
@@ -217,6 +224,10 @@ def _parameter(parameter: inspect.Parameter) -> dict[str, Any]:
     return {**written, "default": default}
 
 
+# What Python and PyTorch raise where a value is not what was to be there.
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
 @dataclass(frozen=True)
 class Restored:
     """What ``describe`` was given of a model's interface."""
@@ -236,7 +247,7 @@ def restore(manifest: Mapping[str, Any]) -> Restored:
         return _restored(manifest)
     except LoadError:
         raise
-    except (TrtnnError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as e:
+    except (TrtnnError, *MALFORMED) as e:
         raise LoadError(f"the manifest describes no model: {type(e).__name__}: {e}") from e
 
 
@@ -273,18 +284,21 @@ def _restored(manifest: Mapping[str, Any]) -> Restored:
         leaves=tuple(decode(found, dims) for found in result["leaves"]),
         text=manifest["graph"],
     )
-    _require_whole(signature.tree, signature.leaves)
-    _require_whole(graph.result, graph.leaves)
-    if not all(leaf in range(len(graph.outputs)) for leaf in graph.leaves if type(leaf) is Output):
-        raise LoadError(f"the result has outputs that are not among the {len(graph.outputs)}")
-    return Restored(graph, signature, _parameters(written["parameters"]))
+    parameters = _parameters(written["parameters"])
+    _require_callable(signature, parameters)
+    return Restored(graph, signature, parameters)
 
 
-def _require_whole(tree: Tree, leaves: Sequence[Any]) -> None:
-    """Raise LoadError unless there is a leaf for each place of a structure."""
-    count = sum(1 for _ in leaf_names(tree, ""))
-    if count != len(leaves):
-        raise LoadError(f"a structure has {count} leaves, and {len(leaves)} are given")
+def _require_callable(signature: Signature, parameters: inspect.Signature) -> None:
+    """Raise LoadError unless ``forward``'s parameters take the arguments that are declared."""
+    args, kwargs = signature.arguments()[0].children
+    named = ", ".join(signature.parameters)
+    try:
+        bound = parameters.bind(*args.children, **dict.fromkeys(kwargs.keys))
+    except TypeError as error:
+        raise LoadError(f"the parameters {parameters} do not take {named}") from error
+    if tuple(spread(bound)) != signature.tree.keys:
+        raise LoadError(f"the parameters {parameters} are not those of {named}")
 
 
 def _declared(dim: Expr) -> Dim:

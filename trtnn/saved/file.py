@@ -5,6 +5,10 @@ TensorRT read as it is (``unzip -p net.trtnn plan``). The manifest gives the SHA
 and the zip's comment, which ends the file, the number of the format and the SHA-256 of every other
 byte. Nothing is pickled, and nothing of a file is run to read it.
 
+Whoever writes a file can make these digests: ``trtnn.saved.schema`` says which form a manifest
+has, ``border`` whether it agrees with itself, and ``agreement`` whether TensorRT's engine is the
+one that it describes.
+
 The manifest, as JSON with sorted keys; a *shape* is a list of ints and of expressions of Dims as
 text (``"2*batch + 1"``), which ``trtnn.saved.notation`` reads; a dtype is PyTorch's name without
 ``torch.``:
@@ -43,6 +47,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import struct
@@ -52,7 +57,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from trtnn.errors import LoadError
+from trtnn.errors import LoadError, UnsupportedError
 from trtnn.files import replacing
 
 FORMAT = 1
@@ -78,6 +83,7 @@ KEYS: Mapping[str, type | tuple[type, ...]] = {
     "graph": str,
 }
 DIGITS = 64
+MAX_MANIFEST = 64 * 2**20  # bytes: JSON can take twenty times as many in memory
 _COMMENT = re.compile(rb"trtnn saved model, format (\d+), sha256 without plan ([0-9a-f]{64})")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # equal models write equal files
 
@@ -100,11 +106,14 @@ def write(path: str | os.PathLike[str], manifest: Mapping[str, Any], plan: bytes
         manifest: As the head of this file lists it; ``format`` and ``plan`` are set here.
 
     Raises:
+        UnsupportedError: The manifest is longer than one that is read.
         OSError: The folder is missing, or cannot be written.
     """
     size = {"sha256": hashlib.sha256(plan).hexdigest(), "bytes": len(plan)}
     complete = {**manifest, "format": FORMAT, "plan": size}
     text = json.dumps(complete, sort_keys=True, indent=1, allow_nan=False).encode("ascii")
+    if len(text) > MAX_MANIFEST:
+        raise UnsupportedError(f"save: the manifest has {len(text)} bytes, at most {MAX_MANIFEST}")
     with replacing(Path(path)) as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             head = f"trtnn saved model, format {FORMAT}, sha256 without plan "
@@ -168,6 +177,9 @@ def _verified(path: str, file: IO[bytes], archive: zipfile.ZipFile) -> Saved:
         raise LoadError(f"{path}: expected the entries {MANIFEST} and {PLAN}, found {names}")
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise LoadError(f"{path}: expected stored entries, found compressed ones")
+    length = file.seek(0, os.SEEK_END)
+    if entries[0].file_size > min(length, MAX_MANIFEST) or entries[1].file_size > length:
+        raise LoadError(f"{path}: {entries[0].file_size} bytes of manifest are more than it may be")
     if _digest_without_plan(file, entries[1]) != comment[2].decode():
         raise LoadError(f"{path}: altered after it was saved", hint="save the model again")
     manifest = _manifest(path, archive.read(entries[0]))
@@ -181,10 +193,29 @@ def _verified(path: str, file: IO[bytes], archive: zipfile.ZipFile) -> Saved:
     return Saved(manifest, plan)
 
 
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; ValueError where a key stands there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a key stands twice among {', '.join(key for key, _ in pairs)[:200]}")
+    return found
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text[:60]} is no number of JSON")
+    return value
+
+
 def _manifest(path: str, text: bytes) -> dict[str, Any]:
     """Return the manifest, with the keys and the types that one of this format has."""
     try:
-        manifest = json.loads(text)
+        manifest = json.loads(
+            text.decode("ascii"),
+            object_pairs_hook=_distinct,
+            parse_constant=_finite,
+            parse_float=_finite,
+        )
     except (ValueError, RecursionError) as error:
         raise LoadError(f"{path}: the manifest is no JSON: {error}") from error
     if not isinstance(manifest, dict):
@@ -192,7 +223,7 @@ def _manifest(path: str, text: bytes) -> dict[str, Any]:
     for key, kind in KEYS.items():
         if key not in manifest:
             raise LoadError(f"{path}: the manifest has no {key!r}")
-        if not isinstance(manifest[key], kind):
+        if not isinstance(manifest[key], kind) or isinstance(manifest[key], bool):
             found = type(manifest[key]).__name__
             raise LoadError(f"{path}: the manifest's {key!r} is a {found}")
     if manifest["format"] != FORMAT:

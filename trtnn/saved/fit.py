@@ -1,14 +1,14 @@
-"""Whether a saved model can run here: its TensorRT, GPU, platform, code and tensors."""
+"""Whether a saved model can run here: its TensorRT, GPU, platform and code."""
 
 from __future__ import annotations
 
 import platform
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from trtnn.errors import LoadError
-from trtnn.trt.identity import RTX, TENSORRT, TITLES
+from trtnn.trt.identity import RTX, TITLES
 from trtnn.trt.library import TensorRT
 
 
@@ -19,7 +19,7 @@ def platform_of() -> dict[str, str]:
 
 def package_of(manifest: Mapping[str, Any]) -> str:
     """Return which TensorRT a saved model is for: the name of its module."""
-    return str(manifest["engine"].get("package", TENSORRT))
+    return str(manifest["engine"]["package"])
 
 
 def require_fit(
@@ -79,18 +79,6 @@ def require_host_code_allowed(manifest: Mapping[str, Any], path: str, *, allowed
             f"{path}: the plan holds code for the CPU, which it brings along from where it was "
             "built",
             hint="give allow_host_code=True if you trust the file",
-        )
-
-
-def require_tensors(manifest: Mapping[str, Any], path: str, found: Iterable[str]) -> None:
-    """Raise LoadError unless an engine has the tensors that the manifest describes."""
-    described = {tensor["name"] for tensor in (*manifest["inputs"], *manifest["outputs"])}
-    hosts = {host["name"] for host in manifest["hosts"]}
-    has = set(found)
-    if described - has or has - described - hosts:
-        raise LoadError(
-            f"{path}: the manifest describes {', '.join(sorted(described))}, "
-            f"the engine has {', '.join(sorted(has))}"
         )
 
 

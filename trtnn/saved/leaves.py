@@ -21,7 +21,7 @@ from trtnn.saved.notation import read_size
 from trtnn.sizes.dims import Expr
 from trtnn.tracing.constants import short
 from trtnn.tracing.tracer import Output, Sizes
-from trtnn.tree import FACTORIES, LEAF, Tree, form_of
+from trtnn.tree import FACTORIES, LEAF, Tree, form_of, unflatten
 
 
 @dataclass(frozen=True)
@@ -193,13 +193,23 @@ def _imported(name: str, keys: Sequence[Any]) -> type:
     if form is None or form.shape is None:
         raise LoadError(f"{name}: expected a class of a structure, found {found!r}")
     has = _fields(found)
-    if has is not None and not set(keys) <= set(has):
+    if has is not None and set(keys) != set(has):
         raise LoadError(
             f"{name}: the saved model knows the fields {', '.join(map(str, keys))}, "
             f"this one has {', '.join(map(str, has))}"
         )
     kind: type = found
+    if not dataclasses.is_dataclass(found):
+        _require_made(name, kind, keys)
     return kind
+
+
+def _require_made(name: str, kind: Any, keys: Sequence[Any]) -> None:
+    """Raise LoadError unless a class can be made of as many parts as were saved."""
+    try:
+        unflatten(Tree(kind, tuple(keys), (LEAF,) * len(keys)), [None] * len(keys))
+    except Exception as error:  # of the class's own, of whatever type
+        raise LoadError(f"{name}: cannot be made of {len(keys)} parts: {error}") from error
 
 
 def _fields(kind: Any) -> tuple[Any, ...] | None:

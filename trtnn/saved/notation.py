@@ -1,27 +1,40 @@
-"""Sizes read back from their text, such as ``2*batch + 1``; nothing of it is evaluated as code."""
+"""Sizes read back from their text, such as ``2*batch + 1``; nothing of it is evaluated as code.
+
+What a text would cost is bounded before any of it is computed: a short one can stand for a sum of
+more terms than there is memory.
+"""
 
 from __future__ import annotations
 
 import ast
 import operator
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import sympy
 
 from trtnn.errors import LoadError
-from trtnn.sizes.dims import Dim, Expr, Size
-from trtnn.sizes.expressions import DataSymbol, FloorDiv, Modulo
+from trtnn.sizes.dims import Dim, Expr, Size, wrap
+from trtnn.sizes.expressions import DataSymbol
 
-MAX_POWER = 32
 MAX_LENGTH = 10_000
+MAX_NODES = 600
+MAX_DEPTH = 200  # a sum of 200 terms is as deep
+MAX_DEGREE = 16
+MAX_TERMS = 256  # of a size that is multiplied out
+MAX_DIVIDED = 16  # terms of what is divided by a size, and of that size
+MAX_COMPARED = 16  # operands of max and min
+GREATEST = 2**63 - 1
 
 _BINARY: Mapping[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
-    ast.FloorDiv: FloorDiv,
-    ast.Mod: Modulo,
+    ast.Pow: lambda base, power: reduce(operator.mul, [base] * power),
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
 }
 _CALLS: Mapping[str, Callable[..., Any]] = {"max": sympy.Max, "min": sympy.Min}
 
@@ -33,6 +46,8 @@ def read_dims(written: Mapping[str, Mapping[str, Any]]) -> dict[str, Expr]:
 
 def _dim(name: str, facts: Mapping[str, Any]) -> Expr:
     if facts["depends_on_data"]:
+        if len(facts["profiles"]) != 1:
+            raise LoadError(f"{name}: expected one range of a size that depends on data")
         ((low, _, high),) = facts["profiles"]
         return Expr(DataSymbol(name, low, high))
     return Dim(name, profiles=facts["profiles"])
@@ -45,40 +60,102 @@ def read_size(written: int | str, dims: Mapping[str, Expr]) -> Size:
         dims: What the names in it stand for.
 
     Raises:
-        LoadError: It is no integer expression of these names.
+        LoadError: It is no integer expression of these names, or one that costs too much.
 
     >>> s = Dim("s", 1, 4, 8)
     >>> read_size("max(s//2, 3) + 1", {"s": s})
     max(3, s//2) + 1
     """
-    if type(written) is int:
+    if type(written) is int and abs(written) <= GREATEST:
         return written
     if not isinstance(written, str) or len(written) > MAX_LENGTH:
         raise LoadError(f"expected a size, found {str(written)[:60]!r}")
     if written in dims:
         return dims[written]
     try:
-        value = _built(ast.parse(written, mode="eval").body, dims)
-    except (SyntaxError, ArithmeticError, ValueError, RecursionError, MemoryError) as error:
+        node = ast.parse(written, mode="eval").body
+        _require_bounded(node)
+        _weigh(node)
+        size: Size = _built(node, dims)
+    except (ArithmeticError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise LoadError(f"expected a size, found {written[:60]!r}: {error}") from error
-    return int(value) if value.is_Integer else Expr(value)
+    return size
+
+
+def _require_bounded(root: ast.expr) -> None:
+    """Raise ValueError where a text has too many parts, or too many within each other."""
+    level, count, compared = [root], 0, 0
+    for _ in range(MAX_DEPTH):
+        count += len(level)
+        compared += sum(len(node.args) for node in level if isinstance(node, ast.Call))
+        level = [
+            part
+            for node in level
+            for part in ast.iter_child_nodes(node)
+            if isinstance(part, ast.expr)
+        ]
+    if level or count > MAX_NODES or compared > MAX_COMPARED:
+        raise ValueError(
+            f"at most {MAX_NODES} parts, {MAX_DEPTH} within each other, and {MAX_COMPARED} "
+            "operands of max and min are read"
+        )
+
+
+@dataclass(frozen=True)
+class Weight:
+    """The most that a size can be, multiplied out: its degree and the number of its terms."""
+
+    degree: int
+    terms: int
+
+    def __post_init__(self) -> None:
+        if self.degree > MAX_DEGREE or self.terms > MAX_TERMS:
+            raise ValueError(f"at most degree {MAX_DEGREE} and {MAX_TERMS} terms are read")
+
+
+def _weigh(node: ast.expr) -> Weight:
+    """Return what a text stands for at most, and refuse parts that no size has."""
+    match node:
+        case ast.Constant(value=number) if type(number) is int and number <= GREATEST:
+            return Weight(0, 1)
+        case ast.Name():
+            return Weight(1, 1)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return _weigh(operand)
+        case ast.BinOp(left=left, op=ast.Pow(), right=ast.Constant(value=power)):
+            base = _weigh(left)
+            if type(power) is int and 2 <= power <= MAX_DEGREE and base.degree:
+                return Weight(base.degree * power, base.terms**power)
+        case ast.BinOp(left=left, op=ast.Add() | ast.Sub(), right=right):
+            one, other = _weigh(left), _weigh(right)
+            return Weight(max(one.degree, other.degree), one.terms + other.terms)
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            one, other = _weigh(left), _weigh(right)
+            return Weight(one.degree + other.degree, one.terms * other.terms)
+        case ast.BinOp(left=left, op=ast.FloorDiv() | ast.Mod(), right=right):
+            one, other = _weigh(left), _weigh(right)
+            if other.degree and max(one.terms, other.terms) > MAX_DIVIDED:
+                raise ValueError(f"at most {MAX_DIVIDED} terms are divided by a size")
+            return Weight(max(one.degree, 1), one.terms + 1)
+        case ast.Call(func=ast.Name(id=name), args=parts, keywords=[]) if parts and name in _CALLS:
+            return Weight(max(_weigh(part).degree for part in parts), 1)
+    raise ValueError(f"{ast.unparse(node)[:60]!r} is no part of a size")
 
 
 def _built(node: ast.expr, dims: Mapping[str, Expr]) -> Any:
-    """Return the SymPy expression of a parsed text; only what sizes are made of has one."""
+    """Return the size of a text that was weighed."""
     match node:
-        case ast.Constant(value=number) if type(number) is int:
-            return sympy.Integer(number)
-        case ast.Name(id=name) if name in dims:
-            return dims[name].sym
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
+        case ast.Constant(value=number):
+            return number
+        case ast.Name(id=name):
+            if name not in dims:
+                raise ValueError(f"there is no Dim {name!r}")
+            return dims[name]
+        case ast.UnaryOp(operand=operand):
             return -_built(operand, dims)
-        case ast.BinOp(left=left, op=ast.Pow(), right=ast.Constant(value=power)):
-            base = _built(left, dims)
-            if not base.is_number and type(power) is int and 2 <= power <= MAX_POWER:
-                return base**power
-        case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _BINARY:
+        case ast.BinOp(left=left, op=sign, right=right):
             return _BINARY[type(sign)](_built(left, dims), _built(right, dims))
-        case ast.Call(func=ast.Name(id=name), args=parts, keywords=[]) if parts and name in _CALLS:
-            return _CALLS[name](*(_built(part, dims) for part in parts))
-    raise ValueError(f"{ast.unparse(node)[:60]!r} is no part of a size")
+        case ast.Call(func=ast.Name(id=name), args=parts):
+            values = [_built(part, dims) for part in parts]
+            return wrap(_CALLS[name](*(v.sym if isinstance(v, Expr) else v for v in values)))
+    raise AssertionError  # _weigh took it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ from trtnn.sizes.profiles import count_profiles
 from trtnn.sizes.solutions import integers_of, solve
 from trtnn.tracing.constants import Hidden, constant_key, is_plain, key_of, short
 from trtnn.tracing.forward import _parameters
-from trtnn.tree import Tree, flatten, leaf_names
+from trtnn.tree import Tree, argument_names, flatten, leaf_names
 
 RANKS = {torch.channels_last: 4, torch.channels_last_3d: 5}
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -266,21 +266,6 @@ def spread(bound: inspect.BoundArguments) -> dict[Place, Any]:
         else:
             found[name] = value
     return found
-
-
-def argument_names(places: Iterable[Place]) -> Iterator[str]:
-    """Yield what errors call arguments, and the engine its tensors: ``x``, ``args_0``."""
-    places = list(places)
-    taken = {place for place in places if isinstance(place, str)}
-    for place in places:
-        if isinstance(place, str):
-            yield place
-            continue
-        parameter, key = place
-        name = f"{parameter}_{key}" if isinstance(key, int) else key
-        plain = f"{parameter}[{key}]" if isinstance(key, int) else f"{parameter}.{key}"
-        yield plain if name in taken else name
-        taken.add(name)
 
 
 def from_arguments(bound: inspect.BoundArguments, by_name: Iterable[str]) -> Signature:

@@ -30,17 +30,8 @@ from trtnn.trt.listening import Log, watching
 from trtnn.trt.memory_formats import check_format, require_format
 from trtnn.trt.progress import display, uninterrupted
 from trtnn.trt.refitting import give_weights
+from trtnn.trt.tensors import DTYPES, TensorFacts, dtype_name, tensor_facts
 
-_DTYPES = {
-    "float32": "FLOAT",
-    "float16": "HALF",
-    "bfloat16": "BF16",
-    "int64": "INT64",
-    "int32": "INT32",
-    "int8": "INT8",
-    "uint8": "UINT8",
-    "bool": "BOOL",
-}
 # Observed on a GPU: execute_v2 runs on a blocking stream of its own, so that CUDA itself makes it
 # wait for work on the legacy default stream. Only versions seen to behave so stand here.
 _WAITS_FOR_DEFAULT_STREAM = ("8.6.0",)
@@ -98,7 +89,7 @@ class Target:
 
     def has_dtype(self, name: str) -> bool:
         """Say whether a dtype exists here; int64 travels as int32 where it does not."""
-        return name == "int64" or _DTYPES.get(name) in self.dtypes
+        return name == "int64" or DTYPES.get(name) in self.dtypes
 
 
 def load(package: str = TENSORRT) -> ModuleType:
@@ -217,14 +208,10 @@ class TensorRT:
         """Return TensorRT's DataType of a torch dtype's name."""
         if name == "int64" and "INT64" not in self.target.dtypes:
             name = "int32"
-        member = _DTYPES.get(name)
+        member = DTYPES.get(name)
         if member is None or member not in self.target.dtypes:
             raise OptionError(f"{self.target.name} has no {name}")
         return getattr(self.trt.DataType, member)
-
-    def dtype_name(self, dtype: Any) -> str:
-        """Return the torch name of a DataType."""
-        return next(name for name, member in _DTYPES.items() if member == dtype.name)
 
     def builder(self) -> Any:
         return self._made(self.trt.Builder(self.log.handle), "create a builder")
@@ -475,9 +462,13 @@ class TensorRT:
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         mode = self.trt.TensorIOMode.INPUT
         return [
-            (n, engine.get_tensor_mode(n) == mode, self.dtype_name(engine.get_tensor_dtype(n)))
+            (n, engine.get_tensor_mode(n) == mode, dtype_name(engine.get_tensor_dtype(n)))
             for n in names
         ]
+
+    def facts(self, engine: Any) -> dict[str, TensorFacts]:
+        """Return what an engine says of each of its inputs and outputs, in binding order."""
+        return tensor_facts(self.trt, engine)
 
     def on_host(self, engine: Any, name: str) -> bool:
         """Say whether TensorRT reads an input on the host, because shapes need its values."""

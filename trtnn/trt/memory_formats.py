@@ -13,7 +13,7 @@ from trtnn.errors import BuildError, UnsupportedError
 
 # By memory format and dtype: TensorRT's name for it, and of how many channels it makes groups. A
 # last group that is not full is padded, and PyTorch's memory has no such padding.
-_FORMATS = {
+FORMATS = {
     ("channels_last", "float32"): ("HWC", 1),
     ("channels_last", "float16"): ("HWC8", 8),
     ("channels_last", "bfloat16"): ("HWC8", 8),
@@ -21,6 +21,8 @@ _FORMATS = {
     ("channels_last_3d", "float16"): ("DHWC8", 8),
     ("channels_last_3d", "bfloat16"): ("DHWC8", 8),
 }
+
+LINEAR = "LINEAR"  # what is contiguous
 
 
 def require_format(
@@ -36,13 +38,13 @@ def require_format(
         UnsupportedError: TensorRT has no format whose memory is PyTorch's.
     """
     where = f"input {tensor.name}: memory_format torch.{form}"
-    if (form, dtype) not in _FORMATS:
-        kinds = ", ".join(kind for name, kind in _FORMATS if name == form)
+    if (form, dtype) not in FORMATS:
+        kinds = ", ".join(kind for name, kind in FORMATS if name == form)
         raise UnsupportedError(
             f"{where}: TensorRT reads it of {kinds}, not of {dtype}",
             hint="leave memory_format out, and give contiguous tensors",
         )
-    name, group = _FORMATS[form, dtype]
+    name, group = FORMATS[form, dtype]
     if not divides(group):
         raise UnsupportedError(
             f"{where}: TensorRT pads the channels of {dtype} to a multiple of {group}, "
@@ -55,5 +57,5 @@ def require_format(
 def check_format(engine: Any, name: str, form: str, dtype: str) -> None:
     """Raise BuildError unless an engine reads an input as PyTorch lays it out."""
     given = engine.get_tensor_format(name).name
-    if given != (wanted := _FORMATS[form, dtype][0]):
+    if given != (wanted := FORMATS[form, dtype][0]):
         raise BuildError(f"input {name}: TensorRT reads {given} instead of {wanted}", search=False)
