@@ -230,3 +230,50 @@ def test_a_lie_behind_right_digests_is_read_from_a_file(
         with pytest.raises(LoadError, match=r"net\.trtnn: .*output_0: .*1, 6") as caught:
             door()
         assert "save the model again" in str(caught.value)
+
+
+def _ranges(manifest: Any, name: str, profiles: list[list[int]]) -> Any:
+    """Return a manifest with other ranges of a Dim, wherever they stand."""
+    changed = copy.deepcopy(manifest)
+    changed["dims"][name]["profiles"] = profiles
+    for profile in changed["profiles"]:
+        profile[name] = profiles[0]
+    return changed
+
+
+def _shaped(manifest: Any, index: int, shape: list[Any]) -> Any:
+    changed = copy.deepcopy(manifest)
+    changed["outputs"][index]["shape"] = shape
+    return changed
+
+
+AT_LOAD: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "wider range": (lambda m: _ranges(m, "n", [[1, 2, 9]]), r"at the max of profile 0: .*\(9, 6\)"),
+    "lower range": (lambda m: _ranges(m, "n", [[0, 2, 8]]), r"at the min of profile 0: .*\(0, 6\)"),
+    "other tuning": (
+        lambda m: _ranges(m, "n", [[1, 3, 8]]),
+        r"at the opt of .*\(3, 6\)",
+    ),
+    "host range": (lambda m: _ranges(m, "count", [[1, 2, 6]]), r"count at the max .*\(6,\)"),
+    "one profile more": (
+        lambda m: {**_ranges(m, "n", [[1, 2, 8]] * 2), "profiles": m["profiles"] * 2},
+        "described with 2 profiles, and the engine has 1",
+    ),
+    "smaller output": (lambda m: _shaped(m, 0, ["n - 1", 6]), r"output_0: .* \(0, 6\).* \(1, 6\)"),
+    "fixed output": (lambda m: _shaped(m, 0, [2, 6]), r"output_0: .* \(2, 6\).* \(1, 6\)"),
+    "of a host input": (lambda m: _shaped(m, 1, ["count - 1", 2]), r"output_1: .*\(0, 2\)"),
+    "rank": (lambda m: _shaped(m, 0, ["6*n"]), r"output_0: described as float32 \(6\*n\)"),
+}
+
+
+@pytest.mark.parametrize("name", AT_LOAD)
+@pytest.mark.parametrize("version", ["8.6", "10", "11"])
+def test_ranges_and_sizes_are_the_engines(
+    name: str, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = opened("nested", version, tmp_path / "net.trtnn", monkeypatch)
+    alter, text = AT_LOAD[name]
+    made.write(alter(made.manifest))
+    for load in (lambda: trtnn.load(made.path, device="cpu"), lambda: HostModel(made.path)):
+        with pytest.raises(LoadError, match=text):
+            load()

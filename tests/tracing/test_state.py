@@ -187,7 +187,6 @@ ASKED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "numpy, not watched": (lambda self: numpy.random.laplace(), "numpy.random"),
     "random, not watched": (lambda self: random.paretovariate(1.0), "the random module"),
     "seed": (lambda self: random.seed(3), "the random module"),
-    "torch's seed": (lambda self: torch.manual_seed(3), "torch's generator"),
     "own random": (lambda self: self.random.random(), "random for random numbers"),
     "own numpy": (lambda self: self.numpy.normal(), "numpy for random numbers"),
     "own legacy numpy": (lambda self: self.legacy.rand(), "legacy for random numbers"),

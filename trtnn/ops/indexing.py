@@ -68,7 +68,7 @@ def _require_inside(axis: int, index: torch.Tensor, length: int, low: int) -> No
     outside = index[(index < low) | (index >= length)]
     if outside.numel():
         raise IndexError(
-            f"index {int(outside[0])} is out of bounds for dimension {axis} with size {length}"
+            f"index out of range: {int(outside[0])} is out of bounds for dimension {axis} with size {length}"
         )
 
 

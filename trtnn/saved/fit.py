@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtnn.errors import LoadError
-from trtnn.trt.identity import RTX, TITLES
+from trtnn.trt.identity import RTX, TENSORRT, TITLES
 from trtnn.trt.library import TensorRT
 
 
@@ -19,7 +19,7 @@ def platform_of() -> dict[str, str]:
 
 def package_of(manifest: Mapping[str, Any]) -> str:
     """Return which TensorRT a saved model is for: the name of its module."""
-    return str(manifest["engine"]["package"])
+    return str(manifest["engine"].get("package", TENSORRT))
 
 
 def require_fit(
@@ -51,7 +51,7 @@ def _require_rtx_fit(
     built, title = str(manifest["versions"].get(RTX)), TITLES[RTX]
     if built != version:
         raise _differ(path, "with", f"{title} {built}", f"{title} {version}")
-    capabilities = manifest["engine"]["compute_capabilities"]
+    capabilities = manifest["engine"].get("compute_capabilities", ())
     own = None if gpu is None else ".".join(map(str, gpu["compute_capability"]))
     if own not in capabilities:
         known = f"GPUs of compute capability {', '.join(capabilities)}"

@@ -208,14 +208,15 @@ MANIFEST: Mapping[str, Check] = {
     "options": _named(_anything),
     "engine": _record(
         {
-            "package": _one_of(TENSORRT, RTX),
-            "compute_capabilities": _listed(VERSION),
             "version_compatible": FLAG,
             "host_code": FLAG,
             "hardware_compatibility_level": TEXT,
             "refit": _optional(TEXT),
             "timing_digest": _optional(DIGEST),
-        }
+        },
+        # The first files knew one package, and no list of GPUs.
+        package=_one_of(TENSORRT, RTX),
+        compute_capabilities=_listed(VERSION),
     ),
     "plan": _record({"sha256": DIGEST, "bytes": COUNT}),
     "dims": _named(

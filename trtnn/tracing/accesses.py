@@ -27,12 +27,13 @@ class Accesses:
     def watched(self) -> Iterator[None]:
         """See each access of this thread to an attribute of a module."""
         kind, thread = torch.nn.Module, threading.get_ident()
-        write = kind.__setattr__
+        outer = vars(kind).get("__getattribute__")  # of a trace around this one
+        read, write = outer or object.__getattribute__, kind.__setattr__
 
         def getting(module: Any, name: str) -> Any:
             if threading.get_ident() == thread and (key := (id(module), name)) not in self.lines:
                 self.read_first.add(key)
-            return object.__getattribute__(module, name)
+            return read(module, name)
 
         def setting(module: Any, name: str, value: Any) -> None:
             if threading.get_ident() == thread:
@@ -44,5 +45,8 @@ class Accesses:
         try:
             yield
         finally:
-            del kind.__getattribute__
+            if outer is None:
+                del kind.__getattribute__
+            else:
+                kind.__getattribute__ = outer  # type: ignore[method-assign]
             kind.__setattr__ = write  # type: ignore[method-assign]

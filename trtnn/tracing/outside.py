@@ -88,13 +88,12 @@ def _refusing(function: Callable[..., Any], name: str, thread: int) -> Callable[
 
 def generator_states(reached: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Return the state of each generator of random numbers: the global ones, and those reached."""
-    states: dict[str, Any] = {
-        "the random module": random.getstate(),
-        "torch's generator": torch.random.get_rng_state(),
-    }
     numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        states["numpy.random"] = numpy.random.get_state()
+    states: dict[str, Any] = {}
+    if threading.active_count() == 1:  # else another thread may have drawn
+        states["the random module"] = random.getstate()
+        if numpy is not None:
+            states["numpy.random"] = numpy.random.get_state()
     for path, value in reached:
         if isinstance(value, random.Random):
             states[path] = value.getstate()
