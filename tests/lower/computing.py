@@ -1,6 +1,7 @@
 """A network that computes: each layer gives its result at once, in the type that TensorRT has.
 
-It knows the layers that integers go through, and refuses those of 8 bits but in casts.
+It knows the layers that integers and elementwise floats go through, and refuses 8 bits but in
+casts. A reduction of half adds up in half.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.nn.functional import gelu
 
+from trtnn.ops.pointwise import ACTIVATIONS
+from trtnn.ops.unary import UNARIES
 from trtnn.trt.library import TensorRT
 from trtnn.trt.tensors import dtype_name
 
@@ -18,6 +22,7 @@ ELEMENTWISE: dict[str, Callable[..., torch.Tensor]] = {
     "SUM": torch.add, "SUB": torch.sub, "PROD": torch.mul, "MAX": torch.maximum,
     "MIN": torch.minimum, "AND": torch.logical_and, "OR": torch.logical_or,
     "XOR": torch.logical_xor, "EQUAL": torch.eq, "GREATER": torch.gt, "LESS": torch.lt,
+    "POW": torch.pow,
     # One off beyond 2**24, as 8.6.0 was seen to be in a fused kernel.
     "FLOOR_DIV": lambda a, b: (a.float() / b.float()).floor().to(a.dtype),
     "DIV": lambda a, b: a / b if a.is_floating_point() else torch.div(a, b, rounding_mode="trunc"),
@@ -27,6 +32,7 @@ REDUCE: dict[str, Callable[..., torch.Tensor]] = {
     "PROD": lambda x, axis: x.prod(axis, keepdim=True, dtype=x.dtype),
     "MAX": lambda x, axis: x.amax(axis, keepdim=True),
     "MIN": lambda x, axis: x.amin(axis, keepdim=True),
+    "AVG": lambda x, axis: x.sum(axis, keepdim=True, dtype=x.dtype) / x.shape[axis],
 }
 
 
@@ -54,6 +60,9 @@ class Layer:
 
     def set_input(self, index: int, tensor: Tensor) -> None:
         self.inputs[index] = tensor.value
+
+    def set_output_type(self, index: int, dtype: Any) -> None:
+        """Take what 8.6 is told of a layer: it computes in the types of its operands anyway."""
 
     def get_output(self, index: int) -> Tensor:
         if not self.results:
@@ -103,6 +112,19 @@ class Network:
     def add_elementwise(self, a: Tensor, b: Tensor, kind: Any) -> Layer:
         assert a.value.dtype == b.value.dtype
         return Layer(lambda _: ELEMENTWISE[kind.name](a.value, b.value), a, b)
+
+    def add_unary(self, x: Tensor, kind: Any) -> Layer:
+        return Layer(lambda _: UNARIES[kind.name](x.value), x)
+
+    def add_activation(self, x: Tensor, kind: Any) -> Layer:
+        def compute(layer: Any) -> torch.Tensor:
+            known = {"GELU_ERF": lambda x, *_: gelu(x), **ACTIVATIONS}
+            return known[kind.name](x.value, layer.alpha, layer.beta)
+
+        return Layer(compute, x)
+
+    def add_softmax(self, x: Tensor) -> Layer:
+        return Layer(lambda layer: x.value.softmax(layer.axes.bit_length() - 1), x)
 
     def add_select(self, condition: Tensor, a: Tensor, b: Tensor) -> Layer:
         return Layer(lambda _: torch.where(condition.value, a.value, b.value), condition, a, b)

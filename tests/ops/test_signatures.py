@@ -100,6 +100,7 @@ OTHER_FORMS = {
     "empty_like(input)": "refused, however it is called",
     "new_empty(input, size)": "refused, however it is called",
     "new_empty(input)": "refused, however it is called",
+    "linalg_vector_norm(input, ord, dim, keepdim, out, dtype)": "of the testing table only",
     "to(input, other, non_blocking, copy)": "told by the type of the first",
     "to(input, dtype, non_blocking, copy)": "told by the type of the first",
     "to(input, device, dtype, non_blocking, copy)": "told by the type of the first",

@@ -82,8 +82,9 @@ ROWS: list[Row] = [
     Row(at(TENS, lambda x: torch.log10(x).floor()), zero(FLOAT), name="log10 of powers"),
     *(
         Row(at([*SPECIAL, 20.0, -20.0, 1e-7, 60000.0], f), zero(d), name=f"{label(f)} at edges")
-        for d in (FLOAT, HALF)
         for f in EDGES
+        for d in (FLOAT, HALF)
+        if (f, d) != (F.gelu, HALF)  # 8.6's composition doubles 60000
     ),
     *(
         Row(f, T(4, dtype=d, low=0, high=2), name=f"{label(f)} of {d}")

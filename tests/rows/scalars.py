@@ -15,7 +15,7 @@ from trtnn.errors import DTypeError
 HALF, BF16, BOOL, LONG = torch.float16, torch.bfloat16, torch.bool, torch.int64
 TYPES = (torch.float32, HALF)
 # Beyond half, below its normal numbers, and rounded by it.
-NUMBERS = (-1e9, 1e5, 70000, 1e-9, 0.1, 2049, float(torch.finfo(torch.float32).min))
+NUMBERS = (0.1, -1e9, 1e5, 70000, 1e-9, 2049, float(torch.finfo(torch.float32).min))
 
 
 def label(function: Any) -> str:

@@ -68,7 +68,8 @@ def _require_inside(axis: int, index: torch.Tensor, length: int, low: int) -> No
     outside = index[(index < low) | (index >= length)]
     if outside.numel():
         raise IndexError(
-            f"index out of range: {int(outside[0])} is out of bounds for dimension {axis} with size {length}"
+            f"index out of range: {int(outside[0])} is out of bounds for dimension {axis} with "
+            f"size {length}"
         )
 
 

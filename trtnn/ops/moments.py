@@ -71,14 +71,14 @@ def std(
 
 @torch_function(torch.linalg.vector_norm)
 def vector_norm(
-    x: TensorT, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+    input: TensorT, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> TensorT:
     """Compute ``sum(|x| ** ord) ** (1 / ord)`` along dims, all of them if None.
 
     >>> vector_norm(torch.tensor([300.0, 400.0], dtype=torch.float16))
     tensor(500., dtype=torch.float16)
     """
-    x = cast(x, dtype) if dtype is not None else x
+    x = cast(input, dtype) if dtype is not None else input
     require_float("vector_norm", spec_of(x))
     if not isinstance(ord, (int, float)):
         raise UnsupportedError(f"vector_norm: expected a number as ord, got {ord!r}")
