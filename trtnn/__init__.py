@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trtnn.compiler import trace as trace
     from trtnn.engine.engine import Engine as Engine
     from trtnn.errors import AbsentError as AbsentError
+    from trtnn.errors import AssumptionWarning as AssumptionWarning
     from trtnn.errors import BackendError as BackendError
     from trtnn.errors import BuildError as BuildError
     from trtnn.errors import CopyWarning as CopyWarning
@@ -49,6 +50,7 @@ _HOMES = {
     **dict.fromkeys(
         (
             "AbsentError",
+            "AssumptionWarning",
             "BackendError",
             "BuildError",
             "CopyWarning",

@@ -128,5 +128,9 @@ class CopyWarning(UserWarning):
     """An input had to be copied before the call; the message says why and how to avoid it."""
 
 
+class AssumptionWarning(UserWarning):
+    """An answer about a size that changed nothing on random inputs, and may on others."""
+
+
 class RecompileWarning(UserWarning):
     """A call with new static shapes built another engine."""

@@ -25,6 +25,8 @@ from trtnn.trt.library import TensorRT
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
 VERSIONS = ("8.6", "10", "11")
 UNRAISED = "eager raises, ours does not"
+# PyTorch refuses x[None, :] = x at length 1 alone, where strides no longer tell it is one memory.
+QUIRK = "refer to a single memory location"
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def compiled(source: Loaded, eager: list[Eager]) -> CompiledModule:
 def refuse_unrefused(eager: list[Eager], places: list[dict[str, int]]) -> None:
     """Raise what PyTorch refuses at a size in range: that has to be told while compiling."""
     for place, expected in zip(places, eager, strict=True):
-        if expected.error is not None:
+        if expected.error is not None and QUIRK not in str(expected.error):
             text = f"eager raises {expected.error!r}"
             raise Find("compiled, where eager raises at a size in range", text, place)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 
 import torch
@@ -146,4 +147,15 @@ ROWS += [
     Row(torch.remainder, FULL, 1000, name="remainder of all int32"),
     Row(lambda x: (x // -3, x % 256), FULL, name="// of all int32"),
     Row(torch.floor_divide, FULL, T(B, S, dtype=torch.int32, low=1, high=9), name="by a tensor"),
+    # TensorRT has no double: what PyTorch rounds once from it is computed in float32.
+    Row(lambda x: x / (x.shape[1] - 1 + 1e-5), T(B, S), name="over a float of a size"),
+    Row(lambda x: x * x.shape[1] ** 0.5, T(B, S), name="by the root of a size"),
+    Row(lambda x: x / math.sqrt(x.shape[-1]), T(B, S), name="over math.sqrt of a size"),
+    Row(lambda x: x * (math.log(x.shape[-1] + 1) / math.log(512)), T(B, S), name="by a logarithm"),
+    Row(lambda x: x + math.exp(-x.shape[-1] / 3) - 2**-0.5, T(B, S), name="and an exponential"),
+    Row(
+        lambda x: x @ x.mT * (x.shape[-1] / 4) ** -0.5,
+        T(B, 2, S),
+        name="scaled by the root of a size",
+    ),
 ]

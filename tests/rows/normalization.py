@@ -17,6 +17,7 @@ ROWS: list[Row] = [
     Row(F.batch_norm, T(B, 4, S), C(4), VAR, eps=1e-3),
     Row(F.batch_norm, T(B, 4, 2, 2, 2), C(4), VAR, C(4), C(4), name="batch_norm rank 5"),
     Row(F.batch_norm, T(B, 4), C(4), VAR, training=True, raises=TraceError),
+    Row(lambda x: F.layer_norm(x, x.shape[1:]), T(B, S, 4), name="over a Dim"),
     Row(F.layer_norm, T(B, S, 8), (8,), C(8), C(8)),
     Row(F.layer_norm, T(B, 8), (8,)),
     Row(F.layer_norm, T(B, 2, 3, 4), (3, 4), C(3, 4)),

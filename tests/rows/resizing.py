@@ -11,6 +11,7 @@ from trtnn.sizes.dims import Dim
 
 HALF = torch.float16
 P = Dim("pixels", 2, 6, 10)
+W = Dim("width", 3, 20, 90)
 
 ROWS: list[Row] = [
     Row(F.interpolate, T(B, 3, 4, 5), (8, 7)),
@@ -52,6 +53,24 @@ ROWS: list[Row] = [
         T(B, P),
         name="bicubic to a size",
     ),
+    *(
+        Row(
+            F.interpolate,
+            T(B, 1, *sizes),
+            scale_factor=factor,
+            recompute_scale_factor=True,
+            mode=mode,
+            name=f"{mode} by {factor}",
+        )
+        for factor in (0.6, 0.7, 1.1, 2.3, 1 / 3)
+        for mode, sizes in (("nearest", (W, 10)), ("bilinear", (10, W)), ("area", (10, 9)))
+    ),
+    *(
+        Row(F.interpolate, T(1, 1, n), scale_factor=f, mode="linear", name=f"{n} by {f}")
+        for n, f in ((10, 0.6), (10, 1.1), (9, 1 / 3), (20, 0.35))
+    ),
+    Row(torch.nn.Upsample(scale_factor=0.6, recompute_scale_factor=True), T(1, 1, W), name="0.6"),
+    Row(F.interpolate, T(1, 1, 10), scale_factor=0.55, raises=UnsupportedError),
     Row(F.interpolate, T(B, 1, P, P), scale_factor=0.5, recompute_scale_factor=True, name="halves"),
     Row(F.interpolate, T(1, 1, 4, 4), (0, 2), raises=ShapeError, name="to nothing"),
     Row(F.interpolate, T(1, 1, 4, 4), scale_factor=(2, 2, 2), raises=ShapeError),

@@ -63,7 +63,7 @@ BOMBS = {
     "long": "+".join(["a"] * 601),
     "deep": "-" * 300 + "a",
     "calls": "max(" * 80 + "a" + ", 1)" * 80,
-    "operands": "max(" + ", ".join(f"a*{i} - b" for i in range(40)) + ")",
+    "operands": "max(" + ", ".join(f"a*{i} - b" for i in range(60)) + ")",
     "may be 0": "b//(a - 3)",
 }
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy
 import pytest
 import torch
 
@@ -57,6 +58,19 @@ SIZES: dict[str, Callable[[torch.Tensor], Any]] = {
     "len of static": lambda x: x * len(x.t()),
     "iterate static": lambda x: [row * 2 for row in x.t()],
     "formatted": lambda x: (x + 1, f"{x.shape[0]} {x}")[0],
+    "floor of 0.7": lambda x: torch.zeros(math.floor(x.shape[0] * 0.7)),
+    "sym_int of 0.7": lambda x: torch.zeros(torch.sym_int(x.shape[0] * 0.7)),
+    "ceil of 0.6": lambda x: torch.zeros(math.ceil(x.shape[0] * 0.6)),
+    "round": lambda x: torch.zeros(round(x.shape[0] / 2)),
+    "round of 0.3": lambda x: torch.zeros(round(x.shape[0] * 0.3)),
+    "over 3 times 3": lambda x: torch.zeros(math.floor(x.shape[0] / 3 * 3)),
+    "root": lambda x: x * x.shape[0] ** 0.5,
+    "math.sqrt": lambda x: x / math.sqrt(x.shape[0]),
+    "math.log": lambda x: x * math.log(x.shape[0]),
+    "one root over another": lambda x: x * (1 / math.sqrt(x.shape[0] + 1)),
+    "over a float": lambda x: x / (x.shape[0] - 1 + 1e-5),
+    "over itself": lambda x: x * (x.shape[0] / (x.shape[0] + 1)),
+    "root of what is left": lambda x: x[:, :1] * (x.shape[0] % 3 + 0.5) ** -0.5,
     "returned": lambda x: (x.shape[0], x.shape[0] * 2, x + 1),
 }
 
@@ -104,15 +118,12 @@ REFUSED: dict[str, tuple[Callable[[torch.Tensor], Any], str]] = {
     "len": (lambda x: x * len(x), "symbolic size seq"),
     "iterate": (lambda x: list(x), "seq"),
     "split in unknown": (lambda x: x.split(2, 0), "not known"),
-    "math.sqrt": (lambda x: x * math.sqrt(x.shape[0]), "symbolic size seq"),
-    "root": (lambda x: x * x.shape[0] ** 0.5, "float_pow of the symbolic size seq"),
-    "round": (lambda x: torch.zeros(round(x.shape[0] / 2)), "round of the symbolic size seq/2"),
     "bits": (lambda x: torch.zeros(x.shape[0] & 1), "bitwise_and of the symbolic size"),
     "divmod": (lambda x: torch.zeros(divmod(x.shape[0], 2)[0]), "SymInt"),
     "sym_ite": (lambda x: x * torch.sym_ite(x.shape[0] > 1, 1, 2), "SymNode"),
     "as a key": (lambda x: {x.shape[0]: x}, "SymInt"),
-    "inexact": (lambda x: torch.zeros(math.floor(x.shape[0] * 0.7)), "rounded in floating point"),
-    "divided by": (lambda x: torch.zeros(math.ceil(9 / x.shape[0])), "rounded in floating point"),
+    "by turns": (lambda x: x if round(x.shape[0] * 0.3) / 2 == 0.5 else -x, "cannot decide"),
+    "NumPy's": (lambda x: x * numpy.sqrt(x.shape[0]), "math.sqrt(size), size ** 0.5"),
 }
 
 
@@ -151,6 +162,7 @@ def special_only_at_one(x: torch.Tensor) -> torch.Tensor:
 
 HARMLESS: dict[str, tuple[Callable[..., Any], tuple[Dim, ...]]] = {
     "same sum": (lambda x: x.sum(0) if x.shape[0] > 1 else x[0], (N,)),
+    "of a float": (lambda x: x * 2 if x.shape[0] * 0.3 > 0.3 else x + x, (N,)),
     "two Dims": (lambda x: x * 2 if x.shape[0] != 1 and x.shape[1] != 1 else x + x, (N, M)),
     "far away": (lambda x: x * 2 if x.shape[0] - 50_000 != 0 else x + x, (WIDE,)),
 }
@@ -159,6 +171,7 @@ RESTRICTING: dict[str, tuple[Callable[..., Any], tuple[Dim, ...], str]] = {
     "only where both are 1": (asks_twice, (N, M), "where n is 1 and m is 1"),
     "zero": (lambda x: x.mean(0) if x.shape[0] > 0 else x.sum(0), (Dim("z", 0, 2, 4),), "z is 0"),
     "far away": (lambda x: x if x.shape[0] - 50_000 != 0 else -x, (WIDE,), "wide is 50000"),
+    "odd": (lambda x: x if x.shape[0] % 2 else -x, (WIDE,), "False at wide = 2, wide = 4, wide"),
     "an error": (special_only_at_one, (N,), "ValueError('one is not enough') where n is 1"),
     "product": (
         lambda x: x if x.shape[0] * x.shape[1] != 1 else -x,
@@ -176,6 +189,7 @@ RESTRICTING: dict[str, tuple[Callable[..., Any], tuple[Dim, ...], str]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::trtnn.AssumptionWarning")
 @pytest.mark.parametrize("name", HARMLESS)
 def test_an_assumption_that_changes_nothing_restricts_nothing(name: str) -> None:
     function, dims = HARMLESS[name]
@@ -193,6 +207,22 @@ def test_an_assumption_that_changes_the_result_is_an_error(name: str) -> None:
     # The message alone: the source line below it quotes this table.
     assert text in caught.value.message and "test_sizes.py" in str(caught.value)
     assert "cannot decide" in caught.value.message or "declare Dim(" in str(caught.value)
+
+
+ONE = Dim("one", 1, 1, 1)
+
+
+def test_a_dim_of_one_size_is_that_size() -> None:
+    graph = trace(lambda x, y: x + y, [Input((ONE, 3)), Input((N, 3))])
+    assert str(graph.inputs[0].spec) == "(1, 3) float32" and graph.dims == (N,)
+    graph = trace(lambda x, n: x + torch.zeros(n, 3), [Input((N, 3)), Input(ONE, host=True)])
+    assert str(graph.outputs[0].spec) == "(n, 3) float32"
+
+
+def test_pythons_functions_are_themselves_after_a_trace() -> None:
+    before = math.sqrt
+    trace(lambda x: x * math.sqrt(x.shape[0]) * math.sqrt(4), [X])
+    assert math.sqrt is before
 
 
 def test_a_size_is_one_torch_accepts_everywhere() -> None:

@@ -15,7 +15,7 @@ from trtnn.lower.layers import EIGHT_BITS, Handle, ITensor, Operand
 from trtnn.lower.recipes import Stored, named, stored
 from trtnn.lower.windows import Windows
 from trtnn.sizes.dims import Dim, Expr, Size, bounds
-from trtnn.sizes.expressions import fold
+from trtnn.sizes.expressions import fold, parts_of
 from trtnn.sizes.solutions import Given, Solution, solve
 from trtnn.trt.library import TensorRT
 
@@ -149,8 +149,12 @@ class Net(Windows):
             "min": operation("MIN"),
             "mod": modulo,
         }
+        parts = {part: self._size(Expr(part)) for part in parts_of(size.sym) if part != size.sym}
         result: ITensor = fold(
-            size.sym, lambda x: self._size(Expr(x) if x.is_Symbol else int(x)), table
+            size.sym,
+            lambda x: self._size(Expr(x) if x.is_Symbol else int(x)),
+            table,
+            parts.get,
         )
         return result
 

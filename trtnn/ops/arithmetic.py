@@ -11,6 +11,7 @@ import torch
 from trtnn.errors import DTypeError, UnsupportedError
 from trtnn.ops.movement import Identity
 from trtnn.ops.op import (
+    TABLE,
     Op,
     Spec,
     TensorT,
@@ -22,6 +23,7 @@ from trtnn.ops.op import (
     torch_function,
 )
 from trtnn.sizes.dims import Expr, Size, bounds
+from trtnn.sizes.reals import FUNCTIONS, Formula, Real
 
 __all__ = [
     "Cast", "Elementwise", "Scaled", "Select", "SizeValue", "add", "cast", "eq", "ge", "gt", "le",
@@ -38,6 +40,7 @@ KINDS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "DIV": lambda a, b: torch.div(a, b, rounding_mode=None if a.is_floating_point() else "trunc"),
 }  # fmt: skip
 COMPARES = frozenset({"EQUAL", "GREATER", "LESS"})
+FORMULAS = {"add": "SUM", "sub": "SUB", "mul": "PROD", "truediv": "DIV", "pow": "POW"}
 LOGIC = frozenset({"AND", "OR", "XOR"})
 HALVES = frozenset({torch.float16, torch.bfloat16})
 
@@ -161,7 +164,7 @@ def tensor_of(value: Any, dtype: torch.dtype | None = None) -> TensorT:
             return bind(SizeValue(size))
         value = size
     if isinstance(value, torch.SymFloat):
-        return _fraction(value)
+        return float_tensor(value.node.value)
     if not isinstance(value, (int, float, bool)):
         raise DTypeError(f"expected a tensor or a number, got {value!r} of {type(value).__name__}")
     try:
@@ -205,10 +208,14 @@ def holds(dtype: torch.dtype, input: Any, other: Any) -> bool:
     return torch.tensor(float(other), dtype=dtype).item() == other or bool(other != other)
 
 
-def _fraction(value: torch.SymFloat) -> TensorT:
-    """Return a rational multiple of sizes as a float32 scalar."""
-    numerator, denominator = value.node.parts()
-    return _binary("DIV", tensor_of(numerator), float(denominator), floating=True)
+def float_tensor(real: Real) -> TensorT:
+    """Return a float of sizes as a float32 scalar, computed in float32: TensorRT has no double."""
+    if not isinstance(real, Formula):
+        return cast(tensor_of(real), torch.float32)
+    operands = [float_tensor(x) for x in real.operands]
+    if real.operation in FUNCTIONS:
+        return TABLE[getattr(torch, real.operation)](*operands)
+    return bind(Elementwise(FORMULAS[real.operation]), *operands)
 
 
 def result_type(*operands: Any) -> torch.dtype:

@@ -10,6 +10,7 @@ import torch
 
 from trtnn.errors import ShapeError, TraceError
 from trtnn.ops.arithmetic import add, cast, mul
+from trtnn.ops.creation import full
 from trtnn.ops.movement import reshape
 from trtnn.ops.op import (
     Op,
@@ -140,7 +141,7 @@ def _affine(
 ) -> TensorT:
     """Return a parameter in a shape and dtype, or a constant where there is none."""
     if given is None:
-        return torch.full(shape, value, dtype=dtype)  # type: ignore[arg-type]
+        return full(shape, value, dtype=dtype)
     shaped = reshape(given, shape)
     return shaped if spec_of(shaped).dtype == dtype else cast(shaped, dtype)
 

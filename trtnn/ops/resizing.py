@@ -22,7 +22,8 @@ from trtnn.ops.op import (
     torch_function,
 )
 from trtnn.ops.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
-from trtnn.sizes.dims import Size, decide
+from trtnn.sizes.dims import Expr, Size, decide
+from trtnn.sizes.reals import computed, rounded
 
 if TYPE_CHECKING:
     from trtnn.lower.network import ITensor, Net
@@ -76,21 +77,26 @@ def _sizes(shape: tuple[Size, ...], factor: Any, by_sizes: bool) -> tuple[Size, 
         raise ShapeError(f"interpolate: {len(factors)} scale factors for {len(shape)} dims")
     result: list[Size] = []
     for size, scale in zip(shape, factors, strict=True):
-        exact = Fraction(float(scale))
-        if exact.denominator > 1024 and not isinstance(size, int):
+        new = rounded("trunc", computed("mul", size, float(scale)))
+        if not by_sizes and not _is_ratio(float(scale), size, new):
             raise UnsupportedError(
-                f"interpolate: scale factor {scale} of the symbolic size {size}",
-                hint="use a factor such as 2 or 0.5, or give size=",
-            )
-        new = size * exact.numerator // exact.denominator
-        whole = decide("eq", new * exact.denominator, size * exact.numerator) is True
-        if not by_sizes and not whole:
-            raise UnsupportedError(
-                f"interpolate: {size} times {scale} is not shown to be a whole number",
+                f"interpolate: {size} times {scale} is not shown to be a whole number, and so "
+                f"coordinates by the factor and by the sizes differ",
                 hint="give size=, or recompute_scale_factor=True",
             )
         result.append(new)
     return tuple(result)
+
+
+def _is_ratio(scale: float, size: Size, new: Size) -> bool:
+    """Say whether ``1 / scale`` is ``size / new`` in float32, as coordinates are computed."""
+    exact = Fraction(scale)
+    if decide("eq", new * exact.denominator, size * exact.numerator):
+        return True
+    if isinstance(size, Expr) or isinstance(new, Expr) or new < 1:
+        return False
+    inverse = torch.tensor(1 / scale, dtype=torch.float32)
+    return bool(torch.tensor(float(size)) / torch.tensor(float(new)) == inverse)
 
 
 @torch_function(torch.nn.functional.interpolate)

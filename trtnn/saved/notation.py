@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-import sympy
-
 from trtnn.errors import LoadError
-from trtnn.sizes.dims import Dim, Expr, Size, wrap
-from trtnn.sizes.expressions import DataSymbol
+from trtnn.sizes.dims import Dim, Expr, Size, maximum, minimum
+from trtnn.sizes.expressions import DataSymbol, Part
 
 MAX_LENGTH = 10_000
 MAX_NODES = 600
@@ -25,7 +23,7 @@ MAX_DEPTH = 200  # a sum of 200 terms is as deep
 MAX_DEGREE = 16
 MAX_TERMS = 256  # of a size that is multiplied out
 MAX_DIVIDED = 16  # terms of what is divided by a size, and of that size
-MAX_COMPARED = 16  # operands of max and min
+MAX_COMPARED = 48  # operands of max and min
 GREATEST = 2**63 - 1
 
 _BINARY: Mapping[type, Callable[[Any, Any], Any]] = {
@@ -36,7 +34,7 @@ _BINARY: Mapping[type, Callable[[Any, Any], Any]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
 }
-_CALLS: Mapping[str, Callable[..., Any]] = {"max": sympy.Max, "min": sympy.Min}
+_CALLS: Mapping[str, Callable[..., Any]] = {"max": maximum, "min": minimum}
 
 
 def read_dims(written: Mapping[str, Mapping[str, Any]]) -> dict[str, Expr]:
@@ -73,10 +71,7 @@ def read_size(written: int | str, dims: Mapping[str, Expr]) -> Size:
     if written in dims:
         return dims[written]
     try:
-        node = ast.parse(written, mode="eval").body
-        _require_bounded(node)
-        _weigh(node)
-        size: Size = _built(node, dims)
+        size = _read(written, dims)
     except (ArithmeticError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise LoadError(f"expected a size, found {written[:60]!r}: {error}") from error
     return size
@@ -142,6 +137,27 @@ def _weigh(node: ast.expr) -> Weight:
     raise ValueError(f"{ast.unparse(node)[:60]!r} is no part of a size")
 
 
+def _read(written: str, dims: Mapping[str, Expr]) -> Size:
+    """Return the size of a text and its parts: ``_1//7 where _1 = n + 3``."""
+    text, _, parts = written.partition(" where ")
+    names = dict(dims)
+    for part in parts.split("; ") if parts else ():
+        name, _, definition = part.partition(" = ")
+        value = _bounded(definition, names)
+        if name in names or not name.isidentifier() or isinstance(value, int):
+            raise ValueError(f"{part[:60]!r} names no part of a size")
+        names[name] = Expr(Part(value.sym))
+    return _bounded(text, names)
+
+
+def _bounded(text: str, names: Mapping[str, Expr]) -> Size:
+    node = ast.parse(text, mode="eval").body
+    _require_bounded(node)
+    _weigh(node)
+    size: Size = _built(node, names)
+    return size
+
+
 def _built(node: ast.expr, dims: Mapping[str, Expr]) -> Any:
     """Return the size of a text that was weighed."""
     match node:
@@ -156,6 +172,5 @@ def _built(node: ast.expr, dims: Mapping[str, Expr]) -> Any:
         case ast.BinOp(left=left, op=sign, right=right):
             return _BINARY[type(sign)](_built(left, dims), _built(right, dims))
         case ast.Call(func=ast.Name(id=name), args=parts):
-            values = [_built(part, dims) for part in parts]
-            return wrap(_CALLS[name](*(v.sym if isinstance(v, Expr) else v for v in values)))
+            return _CALLS[name](*(_built(part, dims) for part in parts))
     raise AssertionError  # _weigh took it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,16 +11,21 @@ from typing import Any, ClassVar, TypeAlias
 
 import sympy
 
-from trtnn.errors import ShapeError
+from trtnn.errors import DTypeError, ShapeError
 from trtnn.sizes.expressions import (
     FloorDiv,
     Modulo,
     SizeSymbol,
-    as_python,
+    Table,
+    exact_range,
+    extremum,
+    fold,
     interval,
     interval_in,
     on_ints,
+    times,
 )
+from trtnn.sizes.writing import as_python
 
 Range: TypeAlias = tuple[int, int, int]
 """Least, most frequent and greatest size: TensorRT's min, opt and max."""
@@ -49,7 +55,7 @@ class Expr:
         return _wrap(_sym(other) - self.sym)
 
     def __mul__(self, other: Size) -> Size:
-        return _wrap(self.sym * _sym(other))
+        return _wrap(times(self.sym, _sym(other)))
 
     __radd__, __rmul__ = __add__, __mul__
 
@@ -61,6 +67,11 @@ class Expr:
 
     def __rfloordiv__(self, other: Size) -> Size:
         return _divided(FloorDiv, _sym(other), self.sym)
+
+    def __truediv__(self, other: Any) -> Any:
+        raise DTypeError(f"{self} / {other!r}: sizes are integers", hint="use //")
+
+    __rtruediv__ = __truediv__
 
     def __mod__(self, other: Size) -> Size:
         return _divided(Modulo, self.sym, _sym(other))
@@ -163,18 +174,24 @@ def _range_of(name: str, entry: Any) -> Range:
     return sizes
 
 
-def _sym(value: Size) -> Any:
-    return value.sym if isinstance(value, Expr) else sympy.Integer(value)
+def _sym(value: Any) -> Any:
+    if isinstance(value, Expr):
+        return value.sym
+    if hasattr(value, "__index__"):
+        return sympy.Integer(operator.index(value))
+    raise DTypeError(
+        f"a size with {value!r} of {type(value).__name__}: sizes are integers",
+        hint="use //: s * 7 // 10 instead of s * 0.7",
+    )
 
 
 def _wrap(value: Any) -> Size:
-    expanded = sympy.expand(value) if value.is_Mul or value.is_Add else value
-    return int(expanded) if expanded.is_Integer else Expr(expanded)
+    return int(value) if value.is_Integer else Expr(value)
 
 
 def _divided(kind: Any, a: Any, divisor: Any) -> Size:
     result = kind(a, divisor)
-    kept = {part.args[1] for part in result.atoms(FloorDiv, Modulo)}
+    kept = {getattr(x.args[1], "definition", x.args[1]) for x in result.atoms(FloorDiv, Modulo)}
     if not divisor.is_Integer and divisor in kept and failures("ne", Expr(divisor), 0):
         raise ShapeError(
             f"division by the size {as_python(divisor)}, which may be 0",
@@ -183,47 +200,40 @@ def _divided(kind: Any, a: Any, divisor: Any) -> Size:
     return _wrap(result)
 
 
-def wrap(value: Any) -> Size:
-    """Return a SymPy integer expression as a size."""
-    return _wrap(sympy.sympify(value))
-
-
 def bounds(size: Size) -> tuple[int, int]:
     """Return the least and greatest value of a size.
 
     >>> bounds(2 * Dim("s", 1, 4, 8) + 1)
     (3, 17)
+    >>> h = Dim("h", 1, 8, 64)
+    >>> bounds(h // 2 - 2 * (h // 4))
+    (0, 1)
     """
     if isinstance(size, int):
         return size, size
-    return scanned(size.sym) or interval(size.sym)
-
-
-SCANNED = 1024
-
-
-@lru_cache(maxsize=65536)
-def scanned(expression: Any) -> tuple[int, int] | None:
-    """Return the exact range where one Dim stands several times, None elsewhere.
-
-    Interval arithmetic takes each occurrence for itself, and so cannot bound what a crop keeps.
-
-    >>> h = Dim("h", 1, 8, 64)
-    >>> interval((h // 2 - 2 * (h // 4)).sym), bounds(h // 2 - 2 * (h // 4))
-    ((-32, 32), (0, 1))
-    """
-    (symbol, *others) = expression.free_symbols
-    repeats = sum(part == symbol for part in sympy.preorder_traversal(expression))
-    if others or repeats < 2 or symbol.high - symbol.low > SCANNED:
-        return None
-    values = range(symbol.low, symbol.high + 1)
-    found = [evaluate(Expr(expression), {symbol.name: value}) for value in values]
-    return min(found), max(found)
+    return exact_range(size.sym) or interval(size.sym)
 
 
 def evaluate(size: Size, bindings: Mapping[str, int]) -> int:
     """Return the value of a size where every Dim has the value that ``bindings`` names."""
-    return size if isinstance(size, int) else on_ints(size.sym, bindings)
+    return size if isinstance(size, int) else int(on_ints(size.sym, bindings))
+
+
+def replaced(size: Size, sizes: Mapping[str, int]) -> Size:
+    """Return a size with some Dims as the ints that ``sizes`` names.
+
+    >>> a, b = Dim("a", 1, 4, 8), Dim("b", 1, 4, 8)
+    >>> replaced(a * b // 2, {"b": 6})
+    3*a
+    """
+    if not any(symbol.name in sizes for symbol in symbols(size)):
+        return size
+
+    def leaf(x: Any) -> Size:
+        return int(x) if x.is_Integer else sizes.get(x.name, Expr(x))
+
+    result: Size = fold(size.sym, leaf, _ON_SIZES)  # type: ignore[union-attr]
+    return result
 
 
 def symbols(size: Size) -> tuple[SizeSymbol, ...]:
@@ -250,8 +260,18 @@ def _extremum(kind: Any, sizes: Sequence[Size]) -> Size:
         if low >= 0 or high <= 0:
             result = result if (low >= 0) == (kind is sympy.Max) else size
         else:
-            result = _wrap(kind(_sym(result), _sym(size)))
+            result = _wrap(extremum(kind, _sym(result), _sym(size)))
     return result
+
+
+_ON_SIZES: Table = {
+    "add": operator.add,
+    "mul": operator.mul,
+    "floor_div": operator.floordiv,
+    "mod": operator.mod,
+    "max": maximum,
+    "min": minimum,
+}
 
 
 def product(sizes: Sequence[Size]) -> Size:

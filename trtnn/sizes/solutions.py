@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from trtnn.errors import InputError, ShapeError
-from trtnn.sizes.dims import Dim, Expr, Size, evaluate, symbols, wrap
+from trtnn.sizes.dims import Dim, Expr, Size, evaluate, replaced, symbols
 from trtnn.sizes.expressions import SizeSymbol
 from trtnn.sizes.profiles import count_profiles, fitting_profiles, profile_of
 
@@ -104,7 +104,7 @@ def _solve(integers: tuple[Given, ...]) -> tuple[Solution, ...]:
 
 def _line(size: Expr, symbol: SizeSymbol) -> tuple[int, Size] | None:
     """Return slope and rest of a size that is a straight line in one symbol."""
-    zero, one = (wrap(size.sym.subs(symbol, number)) for number in (0, 1))
+    zero, one = (replaced(size, {symbol.name: number}) for number in (0, 1))
     slope = one - zero
     if not isinstance(slope, int) or slope == 0 or size - slope * Expr(symbol) != zero:
         return None

@@ -1,7 +1,7 @@
 """The node behind a ``torch.SymInt``: PyTorch's SymNode protocol over our expressions.
 
 PyTorch's C++ calls these methods by name (``torch/csrc/utils/python_symnode.h``); what Python code
-does with ``x.shape`` ends here as well. Integers are sizes, floats are exact rationals, and
+does with ``x.shape`` ends here as well. Integers are sizes, floats are formulas of sizes, and
 booleans are comparisons that stay undecided until somebody asks.
 """
 
@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-import sympy
 import torch
 
 from trtnn.errors import TraceError, UnsupportedError
-from trtnn.sizes.dims import Expr, Size, evaluate, maximum, minimum, symbols, wrap
+from trtnn.sizes.dims import Dim, Size, maximum, minimum
+from trtnn.sizes.reals import FUNCTIONS, Real, compared, computed, ratio, rounded
 
 
 class Decider(Protocol):
@@ -57,7 +57,7 @@ class Node:
         return SizeNode(value, self.decider)
 
     def wrap_float(self, value: float) -> FloatNode:
-        return FloatNode(exact(value), self.decider)
+        return FloatNode(value, self.decider)
 
     def wrap_bool(self, value: bool) -> BoolNode:  # noqa: FBT001 - PyTorch's signature
         return BoolNode("eq", 0, 0 if value else 1, self.decider)
@@ -66,17 +66,6 @@ class Node:
         return repr(self)
 
     _graph_repr = __str__ = str
-
-
-def exact(value: float) -> Any:
-    """Return a float as a rational if sizes times it are exact in double precision."""
-    rational = sympy.Rational(value)
-    if rational.q > 2**20:
-        raise UnsupportedError(
-            f"a symbolic size times {value!r} is rounded in floating point",
-            hint="use integers: s * 7 // 10 instead of int(s * 0.7)",
-        )
-    return rational
 
 
 @dataclass(frozen=True, repr=False)
@@ -153,13 +142,18 @@ class SizeNode(Node):
     ceil = round = trunc = floor
 
     def sym_float(self) -> FloatNode:
-        size = self.expression
-        return FloatNode(size.sym if isinstance(size, Expr) else sympy.Integer(size), self.decider)
+        return FloatNode(self.expression, self.decider)
 
     def int_truediv(self, other: SizeNode) -> FloatNode:
-        return self.sym_float().truediv(other.sym_float())
+        return FloatNode(computed("truediv", self.expression, other.expression), self.decider)
 
     truediv = int_truediv
+
+    def float_pow(self, other: FloatNode) -> FloatNode:
+        return FloatNode(computed("pow", self.expression, other.value), self.decider)
+
+    def guard_float(self, file: str, line: int) -> float:
+        return self.sym_float().guard_float(file, line)
 
     def int_(self) -> int:
         return self.decider.integer(self.expression)
@@ -173,67 +167,70 @@ class SizeNode(Node):
 
 @dataclass(frozen=True, repr=False)
 class FloatNode(Node):
-    """An exact rational multiple of sizes, on its way back to an integer."""
+    """A float computed from sizes: an operand of tensors, or on its way back to an integer."""
 
-    value: Any
+    value: Real
     decider: Decider
     pytype: ClassVar[type] = float
 
     def __repr__(self) -> str:
-        return str(self.value)
+        return repr(self.value)
 
     def is_float(self) -> bool:
         return True
 
-    def _with(self, value: Any) -> FloatNode:
-        return FloatNode(sympy.expand(value), self.decider)
-
-    def add(self, other: FloatNode) -> FloatNode:
-        return self._with(self.value + other.value)
-
-    def sub(self, other: FloatNode) -> FloatNode:
-        return self._with(self.value - other.value)
-
-    def mul(self, other: FloatNode) -> FloatNode:
-        return self._with(self.value * other.value)
-
-    def truediv(self, other: FloatNode) -> FloatNode:
-        if not other.value.is_number:
-            raise UnsupportedError(
-                f"division by the symbolic size {other} is rounded in floating point",
-                hint="use // where an integer is meant",
-            )
-        return self._with(self.value / other.value)
-
-    float_truediv = truediv
-
     def neg(self) -> FloatNode:
-        return self._with(-self.value)
+        return FloatNode(computed("mul", self.value, -1), self.decider)
 
-    def floor(self) -> SizeNode:
-        numerator, denominator = self.parts()
-        return SizeNode(numerator // denominator, self.decider)
+    def round(self, digits: int | None = None) -> Any:
+        if digits is not None:
+            raise UnsupportedError(
+                f"round of {self} to {digits} digits", hint="round to an integer, or not at all"
+            )
+        return SizeNode(rounded("round", self.value), self.decider)
 
-    def trunc(self) -> SizeNode:
-        negative = self.decider.decide("lt", self.parts()[0], 0)
-        return self.ceil() if negative else self.floor()
-
-    def ceil(self) -> SizeNode:
-        return self.neg().floor().neg()
-
-    def parts(self) -> tuple[Size, int]:
-        """Return numerator and denominator."""
-        numerator, denominator = sympy.fraction(sympy.together(self.value))
-        return wrap(sympy.expand(numerator)), int(denominator)
+    def is_integer(self) -> BoolNode:
+        return _compare("eq", self, FloatNode(rounded("floor", self.value), self.decider))
 
     def sym_float(self) -> FloatNode:
         return self
 
     def guard_float(self, file: str, line: int) -> float:
+        exact = ratio(self.value)
+        text = self if exact is None else f"{exact[0]}/{exact[1]}".removesuffix("/1")
         raise TraceError(
-            f"float() of the symbolic size {self} in forward",
-            hint="keep integers (s // 2), or torch.sym_int, math.floor, math.ceil of it",
+            f"float() of the symbolic size {text} in forward, which is known at a call only",
+            hint="keep it symbolic: s * 0.5, s ** 0.5, math.sqrt(s), torch.sym_int(s * 0.5)",
         )
+
+
+def _binary(operation: str) -> Callable[[FloatNode, Any], FloatNode]:
+    def compute(self: FloatNode, other: Any) -> FloatNode:
+        return FloatNode(computed(operation, self.value, other.sym_float().value), self.decider)
+
+    return compute
+
+
+def _rounding(kind: str) -> Callable[[FloatNode], SizeNode]:
+    return lambda self: SizeNode(rounded(kind, self.value), self.decider)
+
+
+def _unary(operation: str) -> Callable[[Any], FloatNode]:
+    def compute(self: Any) -> FloatNode:
+        return FloatNode(computed(operation, self.sym_float().value), self.decider)
+
+    return compute
+
+
+for _name in ("add", "sub", "mul", "truediv", "pow"):
+    setattr(FloatNode, _name, _binary(_name))
+for _name in ("truediv", "pow"):
+    setattr(FloatNode, f"float_{_name}", _binary(_name))
+for _name in ("floor", "ceil", "trunc"):
+    setattr(FloatNode, _name, _rounding(_name))
+for _name in FUNCTIONS:
+    for _kind in (SizeNode, FloatNode):
+        setattr(_kind, f"sym_{_name}", _unary(_name))
 
 
 @dataclass(frozen=True, repr=False)
@@ -276,15 +273,14 @@ class BoolNode(Node):
         return yes if self.bool_() else no
 
 
-def _comparison(name: str) -> Callable[[Any, Any], BoolNode]:
-    def compare(self: Any, other: Any) -> BoolNode:
-        if isinstance(self, FloatNode):
-            difference, _ = FloatNode(self.value - other.value, self.decider).parts()
-            constant = evaluate(difference, {s.name: 0 for s in symbols(difference)})
-            return BoolNode(name, difference - constant, -constant, self.decider)
-        return BoolNode(name, self.expression, other.expression, self.decider)
+def _compare(name: str, left: Any, right: Any) -> BoolNode:
+    if isinstance(left, FloatNode):
+        return BoolNode(*compared(name, left.value, right.value), left.decider)
+    return BoolNode(name, left.expression, right.expression, left.decider)
 
-    return compare
+
+def _comparison(name: str) -> Callable[[Any, Any], BoolNode]:
+    return lambda self, other: _compare(name, self, other)
 
 
 for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
@@ -296,8 +292,8 @@ def _refuse(name: str) -> Callable[..., Any]:
     def refuse(self: Any, *others: Any) -> Any:
         raise UnsupportedError(
             f"{name} of the symbolic size {self}",
-            hint="+, -, *, //, %, torch.sym_max and torch.sym_min are taken; or compute it with "
-            "tensors: (x.new_ones(()) * s).sqrt()",
+            hint="+, -, *, /, //, %, **, math.sqrt, torch.sym_max and torch.sym_min are taken; or "
+            "compute it with tensors: (x.new_ones(()) * s).cos()",
         )
 
     return refuse
@@ -306,8 +302,7 @@ def _refuse(name: str) -> Callable[..., Any]:
 for _name in (
     "bitwise_and bitwise_or bitwise_xor pow float_pow pow_by_natural round is_integer mod "
     "floordiv int_floordiv int_truediv sym_max sym_min "
-    "sym_sqrt sym_cos sym_cosh sym_sin sym_sinh sym_tan sym_tanh sym_asin sym_acos sym_atan "
-    "sym_log2 sym_exp"
+    "sym_cos sym_cosh sym_sin sym_sinh sym_tan sym_tanh sym_asin sym_acos sym_atan"
 ).split():
     for _kind in (SizeNode, FloatNode):
         if not hasattr(_kind, _name):
@@ -316,4 +311,11 @@ for _name in (
 
 def sym_int(size: Size, decider: Decider) -> Any:
     """Return a size as what user code sees: an int, or a ``torch.SymInt``."""
+    if isinstance(size, Dim) and size.min == size.max:
+        return size.min
     return size if isinstance(size, int) else torch.SymInt(SizeNode(size, decider))  # type: ignore[no-untyped-call]
+
+
+def function_of(name: str, number: torch.SymInt | torch.SymFloat) -> Any:
+    """Return ``math.sqrt`` and the like, by name, of a symbolic size or float."""
+    return torch.SymFloat(getattr(number.node, f"sym_{name}")())  # type: ignore[no-untyped-call]

@@ -188,7 +188,7 @@ class Recorder:
             TraceError(
                 f"forward asks for a number, as int() and range() do, of the symbolic size {size}, "
                 f"which is {_range(size)}",
-                hint="keep it symbolic (s // 2, torch.sym_int), or give a static size",
+                hint="keep it symbolic (s // 2, s ** 0.5, torch.sym_int), or give a static size",
                 sizes=(size,),
             )
         )

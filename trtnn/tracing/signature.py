@@ -12,7 +12,7 @@ import torch
 
 from trtnn.errors import InputError, ShapeError, TraceError
 from trtnn.ops.op import Spec
-from trtnn.sizes.dims import Dim, Expr, Size, symbols
+from trtnn.sizes.dims import Dim, Expr, Size, replaced, symbols
 from trtnn.sizes.profiles import count_profiles
 from trtnn.sizes.solutions import integers_of, solve
 from trtnn.tracing.constants import Hidden, constant_key, is_plain, key_of, short
@@ -360,7 +360,7 @@ def _sizes(declared: Input, name: str, dims: Declared) -> tuple[Size, ...]:
         for symbol in symbols(entry):
             dim = entry if isinstance(entry, Dim) else Dim(symbol.name, profiles=symbol.profiles)
             _add_dim(name, dim, dims)
-        sizes.append(entry)
+        sizes.append(replaced(entry, {s.name: s.low for s in symbols(entry) if s.low == s.high}))
     return tuple(sizes)
 
 

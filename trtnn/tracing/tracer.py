@@ -29,6 +29,7 @@ from trtnn.source import find_error_line, find_user_line
 from trtnn.tracing.attributes import Attributes, reach
 from trtnn.tracing.forward import module_of
 from trtnn.tracing.known import State
+from trtnn.tracing.numbers import taking_sizes
 from trtnn.tracing.recorder import Carried, Recorder
 from trtnn.tree import Tree, flatten, unflatten
 
@@ -180,7 +181,11 @@ def _typed_errors(recorder: Recorder) -> Iterator[None]:
             where = find_error_line(error.__traceback__)
             first = text.splitlines()[0]
             raise UnsupportedError(
-                f"a traced tensor or a symbolic size does not go there: {first}", where=where
+                f"a traced tensor or a symbolic size does not go there: {first}",
+                hint="NumPy takes neither: math.sqrt(size), size ** 0.5, torch.sqrt(tensor)"
+                if "ufunc" in first
+                else None,
+                where=where,
             ) from error
         raise
 
@@ -272,7 +277,8 @@ def _tracing(
         for name in flags:
             setattr(torch.compiler, name, True)
         _thread.recorder = recorder
-        with torch.no_grad(), _uncompiled(), attributes.watched(written), TracingMode(recorder):
+        watching = attributes.watched(written)
+        with torch.no_grad(), _uncompiled(), watching, TracingMode(recorder), taking_sizes():
             yield
     finally:
         recorder.close()
