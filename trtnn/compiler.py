@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -65,11 +65,11 @@ def _trace(module: Callable[..., Any], signature: Signature, device: torch.devic
     # A constant that is an object may be written to as a module may.
     attributes = Attributes([leaf for leaf in signature.leaves if not isinstance(leaf, Spec)])
     try:
-        graph = trace_graph(module, signature.arguments(), signature.given, signature.dims, device)
+        given = signature.arguments(), signature.given, signature.dims
+        graph = trace_graph(module, *given, device, signature.formats)
         require_unchanged(signature)
     finally:
         attributes.restore()
-    graph = replace(graph, formats=signature.formats)
     graph.check()
     return graph
 

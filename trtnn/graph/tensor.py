@@ -30,7 +30,7 @@ class Tensor(torch.Tensor):
 
     _trtnn_spec: Spec
     _trtnn_recorder: Any
-    _trtnn_value: Value | None
+    _trtnn_held: Value | None = None
     _trtnn_known: torch.Tensor | None
     _trtnn_slot: Slot | None = None
     _trtnn_base: Tensor | None = None
@@ -40,6 +40,8 @@ class Tensor(torch.Tensor):
     _trtnn_over: tuple[Tensor, Any] | None = None
     _trtnn_made: tuple[Tensor, Callable[[Tensor], Any]] | None = None
     _trtnn_stale: tuple[str, SourceLine | None] | None = None
+    _trtnn_layout: Any = None
+    _trtnn_writes = 0  # to a root, and those that the value held by a view has seen
     _trtnn_drawn: tuple[str, SourceLine | None] | None = None
 
     @staticmethod
@@ -63,6 +65,20 @@ class Tensor(torch.Tensor):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
+
+    @property
+    def _trtnn_value(self) -> Value | None:
+        """The value in the graph; a view reads what was written since only when it is asked."""
+        base = self._trtnn_base
+        if base is not None and self._trtnn_writes != base._trtnn_writes:
+            self._trtnn_value = self._trtnn_recorder.replay(self)
+        return self._trtnn_held
+
+    @_trtnn_value.setter
+    def _trtnn_value(self, value: Value | None) -> None:
+        self._trtnn_held = value
+        if self._trtnn_base is not None:
+            self._trtnn_writes = self._trtnn_base._trtnn_writes
 
     def __repr__(self) -> str:  # type: ignore[override]
         what = self._trtnn_value if self._trtnn_known is None else "known"

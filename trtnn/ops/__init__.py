@@ -4,6 +4,7 @@ from trtnn.ops.accumulation import *
 from trtnn.ops.arithmetic import *
 from trtnn.ops.attention import *
 from trtnn.ops.bitwise import *
+from trtnn.ops.conversion import *
 from trtnn.ops.convolution import *
 from trtnn.ops.creation import *
 from trtnn.ops.deconvolution import *

@@ -43,10 +43,11 @@ class Reference:
                 given.copy_(result)
             return list(into), Bound(bindings)
         outputs: list[torch.Tensor] = []
+        taken = {_memory(other) for other in (*tensors, *constants.values())} - {0}
         for result in results:
-            others = (*tensors, *constants.values(), *outputs)
-            shared = any(_same_memory(result, other) for other in others)
-            outputs.append(result.detach().clone() if shared else result.detach())
+            memory = _memory(result)
+            outputs.append(result.detach().clone() if memory in taken else result.detach())
+            taken |= {memory} - {0}
         return outputs, Bound(bindings)
 
     def sizes(self, arguments: Sequence[Any]) -> dict[str, int]:
@@ -110,6 +111,6 @@ class Reference:
         return tensors, hosts
 
 
-def _same_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Say whether two tensors are views of one storage: an engine's outputs never are."""
-    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr() != 0
+def _memory(tensor: torch.Tensor) -> int:
+    """Return the address of a tensor's storage, which an engine's outputs never share."""
+    return tensor.untyped_storage().data_ptr()

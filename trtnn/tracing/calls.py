@@ -87,6 +87,9 @@ ASKS_VALUE = frozenset(
 )
 
 
+LAYOUT = frozenset(("is_contiguous", "stride", "storage_offset"))
+"""What is asked of a tensor's place in memory, and known without its value."""
+
 ANSWERED = frozenset(("__iter__", "__reversed__", "__repr__", "__format__"))
 """What every tensor answers without its value."""
 

@@ -92,7 +92,7 @@ def _trace_back(
 
 def _link_view(base: Tensor, view: Tensor, ops: tuple[Op, ...]) -> None:
     root = root_of(base)
-    view._trtnn_base = root
+    view._trtnn_base, view._trtnn_writes = root, root._trtnn_writes
     view._trtnn_path = (base._trtnn_path, ops)
     if root._trtnn_views is None:
         root._trtnn_views = weakref.WeakValueDictionary()
@@ -129,6 +129,7 @@ def same_memory(recorder: Recorder, tensor: Tensor) -> Tensor:
     """Return another tensor object for the same memory."""
     twin = Tensor(tensor._trtnn_spec, recorder, value=recorder.value_of(tensor))
     _link_view(tensor, twin, ())
+    twin._trtnn_layout = tensor._trtnn_layout
     return twin
 
 
@@ -241,19 +242,19 @@ def assign(recorder: Recorder, target: Tensor, value: Any) -> Tensor:
 
 def _join_known(recorder: Recorder, target: Tensor) -> None:
     """Let a view of a known tensor, cut with symbolic sizes, be one of a value of the graph."""
-    family = family_of(target)
-    if family[0]._trtnn_over is None:
+    root = root_of(target)
+    if root._trtnn_over is None:
         return
-    base, ops = family[0]._trtnn_over
+    base, ops = root._trtnn_over
     if ops is None:
         if base._trtnn_known is not None:
             recorder.known.before_write(base._trtnn_known)
         raise UnsupportedError(DOUBT, hint="write in place before the view is taken")
-    fresh = [tensor for tensor in family if not tensor._trtnn_stale]
+    fresh = [tensor for tensor in family_of(target) if not tensor._trtnn_stale]
     materialise(recorder, base)
     prefix = (base._trtnn_path, ops)
-    if family[0]._trtnn_doubtful:
-        _doubt(base, family[0])
+    if root._trtnn_doubtful:
+        _doubt(base, root)
     for tensor in fresh:
         tensor._trtnn_stale = tensor._trtnn_over = tensor._trtnn_views = None
         path = tuple(_ops(tensor._trtnn_path))
@@ -290,13 +291,18 @@ def _rebind(recorder: Recorder, target: Tensor, root: Tensor, new: Value) -> Non
         root._trtnn_value = value
     else:
         root._trtnn_value = new
+    root._trtnn_writes += 1
     target._trtnn_value = new
-    for view in family_of(root):
-        if view is not target and view is not root:
-            replayed = _tensor(recorder, root._trtnn_value)
-            for op in _ops(view._trtnn_path):
-                replayed = bind(op, replayed)
-            view._trtnn_value = recorder.value_of(replayed)
+
+
+def replay(recorder: Recorder, view: Tensor) -> Value:
+    """Return what a view reads in its base, which was written to since it last did."""
+    root = root_of(view)
+    assert root._trtnn_value is not None
+    replayed = _tensor(recorder, root._trtnn_value)
+    for op in _ops(view._trtnn_path):
+        replayed = bind(op, replayed)
+    return recorder.value_of(replayed)
 
 
 def _tensor(recorder: Recorder, value: Value) -> Tensor:

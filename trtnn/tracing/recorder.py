@@ -13,12 +13,13 @@ from trtnn.errors import TraceError, TrtnnError, UnsupportedError
 from trtnn.graph.graph import Assumption, Constant, Node, Origin, Value, as_tuple
 from trtnn.graph.program import Slot, change, storage_of
 from trtnn.graph.tensor import Tensor, tensors_in
-from trtnn.ops.op import TABLE, Op, Spec, bind, has_sizes, spec_of
+from trtnn.ops.op import TABLE, Op, Spec, bind, has_sizes
 from trtnn.sizes.dims import Dim, Size, bounds, decide
 from trtnn.source import SourceLine, find_user_line
-from trtnn.tracing import calls, drawn, mutation
+from trtnn.tracing import calls, drawn, layouts, mutation
 from trtnn.tracing.known import KnownValues, State, view_of
 from trtnn.tracing.origins import origins
+from trtnn.tracing.questions import ask
 
 
 class Carried(TrtnnError):
@@ -60,11 +61,13 @@ class Recorder:
 
     # Values ---------------------------------------------------------------------------------
 
-    def input(self, name: str, spec: Spec) -> Tensor:
-        """Return the symbolic tensor of a graph input."""
+    def input(self, name: str, spec: Spec, form: str = "contiguous_format") -> Tensor:
+        """Return the symbolic tensor of a graph input, which lies in memory as ``form`` says."""
         value = Value(name, spec)
         self.inputs = (*self.inputs, value)
-        return Tensor(spec, self, value=value)
+        tensor = Tensor(spec, self, value=value)
+        tensor._trtnn_layout = layouts.Layout(spec, form=getattr(torch, form))
+        return tensor
 
     def constant(self, tensor: torch.Tensor, slot: Slot | None = None) -> Value:
         """Return the value of a real tensor: one per storage, view and dtype."""
@@ -93,6 +96,10 @@ class Recorder:
         value: Value | None = operand._trtnn_value
         assert value is not None
         return value
+
+    def replay(self, view: Tensor) -> Value:
+        """Return the value of a view whose base was written to."""
+        return mutation.replay(self, view)
 
     def check_fresh(self, tensor: Tensor, *, drawn_too: bool = False) -> None:
         """Refuse a tensor of another trace, one whose content is in doubt, or random numbers."""
@@ -244,9 +251,10 @@ class Recorder:
         tensors = tensors_in((args, kwargs))
         symbolic = [t for t in tensors if isinstance(t, Tensor) and t._trtnn_known is None]
         if name in calls.ANSWERED or name in calls.ADDRESSES:
-            return _ask(name, self.known.adopt(args[0]))
+            return ask(name, self.known.adopt(args[0]))
         if symbolic and name in calls.ASKS_VALUE:
-            return _ask(name, args[0] if isinstance(args[0], Tensor) else symbolic[0])
+            first = args[0] if isinstance(args[0], Tensor) else symbolic[0]
+            return ask(name, first, args[1:], kwargs)
         known = not symbolic and not calls.has_symbolic_sizes((args, kwargs))
         if name in calls.RANDOM and not known:
             return drawn.draw(self, name, args, kwargs)
@@ -281,6 +289,7 @@ class Recorder:
                 f"{_full_name(function)} has no lowering yet",
                 hint="write it with other torch functions",
             )
+        given = args, kwargs
         args, kwargs = calls.named(meaning, args, kwargs)
         args, kwargs = change((args, kwargs), torch.Tensor, self.known.adopt)
         outer, self.scope = self.scope, self.scope or name
@@ -291,7 +300,9 @@ class Recorder:
         if calls.asks_in_place(meaning, args, kwargs):
             return mutation.assign(self, calls.first_operand(meaning, args, kwargs), result)
         result = change(result, torch.Tensor, self.known.own)
-        return mutation.link(self, function, (args, kwargs), result)
+        result = mutation.link(self, function, (args, kwargs), result)
+        layouts.note(function, given, result)
+        return result
 
     def _meaning(self, meaning: Any, name: str, args: Any, kwargs: Any) -> Any:
         try:
@@ -366,31 +377,6 @@ def _general_answer(comparison: str, left: Size, right: Size) -> bool | None:
 def _range(size: Size) -> str:
     low, high = bounds(size)
     return f"{low} to {high}" if low != high else str(low)
-
-
-def _ask(name: str, tensor: Tensor) -> Any:
-    """Answer a question about a tensor that needs no value, or refuse it."""
-    shape = spec_of(tensor).shape
-    if name == "is_contiguous":
-        return True
-    if name in ("__repr__", "__format__"):
-        return Tensor.__repr__(tensor)
-    if name in ("__len__", "__iter__", "__reversed__"):
-        if not shape:
-            raise TraceError(f"{name} of a scalar tensor")
-        if name == "__len__":
-            return tensor._trtnn_recorder.integer(shape[0])
-        parts = tensor.unbind(0)
-        return iter(parts if name == "__iter__" else parts[::-1])
-    if name in calls.ADDRESSES:
-        raise TraceError(
-            f"{name} of {tensor!r}: a tensor of a graph has no memory of its own",
-            hint="branch on shapes, dtypes or options instead",
-        )
-    raise TraceError(
-        f"{name} of {tensor!r}: its value is not known while tracing",
-        hint="use torch.where instead of a branch on data; sizes and parameters may be asked",
-    )
 
 
 def _full_name(function: Any) -> str:

@@ -6,7 +6,7 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -74,6 +74,7 @@ def trace(
     names: Sequence[str],
     dims: Sequence[Dim],
     device: torch.device,
+    formats: Mapping[str, str],
 ) -> Graph:
     """Run ``function`` symbolically and return its graph.
 
@@ -87,6 +88,7 @@ def trace(
         names: One name per leaf that is a Spec or a Dim.
         dims: Every Dim of these.
         device: The compilation's device, which need not exist here.
+        formats: The memory format of each input that is not contiguous, by name.
 
     Raises:
         TraceError: Code that has no meaning in a graph, or that writes to the module.
@@ -99,7 +101,7 @@ def trace(
         home = next((s.tensor.device for s in states), torch.device("cpu"))
         recorder = Recorder(device, home, states)
         remaining = iter(names)
-        args, kwargs = unflatten(tree, [_given(x, remaining, recorder) for x in leaves])
+        args, kwargs = unflatten(tree, [_given(x, remaining, recorder, formats) for x in leaves])
         with noted() as refusals, _tracing(recorder, module, [function]), _typed_errors(recorder):
             result = function(*args, **kwargs)
             _require_none(refusals)
@@ -118,6 +120,7 @@ def trace(
         hosts=recorder.hosts,
         assumptions=tuple(replace(a, times=n) for a, n in recorder.assumptions.items()),
         notes=tuple(recorder.notes),
+        formats=formats,
         result=structure,
         leaves=kept,
         program=program,
@@ -133,10 +136,11 @@ def _require_none(refusals: Sequence[TrtnnError]) -> None:
         raise error
 
 
-def _given(leaf: Any, names: Iterator[str], recorder: Recorder) -> Any:
+def _given(leaf: Any, names: Iterator[str], recorder: Recorder, formats: Mapping[str, str]) -> Any:
     """Return what ``forward`` receives for a leaf of its arguments."""
     if isinstance(leaf, Spec):
-        return recorder.input(next(names), leaf)
+        name = next(names)
+        return recorder.input(name, leaf, formats.get(name, "contiguous_format"))
     if isinstance(leaf, Dim):
         recorder.hosts[next(names)] = leaf
         return sym_int(leaf, recorder)
@@ -265,6 +269,7 @@ def _tracing(
             "compiling under torch.autocast is not taken yet",
             hint="leave the autocast region, and compile module.half()",
         )
+    limit = sys.getrecursionlimit()
     attributes = Attributes(written[0] if module is None else module)
     flags = {
         name: getattr(torch.compiler, name)
@@ -276,12 +281,14 @@ def _tracing(
     try:
         for name in flags:
             setattr(torch.compiler, name, True)
+        sys.setrecursionlimit(4 * limit)  # a traced call takes more frames than an eager one
         _thread.recorder = recorder
         watching = attributes.watched(written)
         with torch.no_grad(), _uncompiled(), watching, TracingMode(recorder), taking_sizes():
             yield
     finally:
         recorder.close()
+        sys.setrecursionlimit(limit)
         _thread.recorder = outer
         for name, value in flags.items():
             setattr(torch.compiler, name, value)

@@ -1,0 +1,35 @@
+"""What a traced tensor may be asked: all that PyTorch would answer the same whatever the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trtnn.errors import TraceError
+from trtnn.graph.tensor import Tensor
+from trtnn.ops.op import spec_of
+from trtnn.tracing import calls, layouts
+
+
+def ask(name: str, tensor: Tensor, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+    """Answer a question about a tensor that needs no value, or refuse it."""
+    shape = spec_of(tensor).shape
+    if name in calls.LAYOUT:
+        return layouts.answer(tensor, name, args, kwargs or {})
+    if name in ("__repr__", "__format__"):
+        return Tensor.__repr__(tensor)
+    if name in ("__len__", "__iter__", "__reversed__"):
+        if not shape:
+            raise TraceError(f"{name} of a scalar tensor")
+        if name == "__len__":
+            return tensor._trtnn_recorder.integer(shape[0])
+        parts = tensor.unbind(0)
+        return iter(parts if name == "__iter__" else parts[::-1])
+    if name in calls.ADDRESSES:
+        raise TraceError(
+            f"{name} of {tensor!r}: a tensor of a graph has no memory of its own",
+            hint="branch on shapes, dtypes or options instead",
+        )
+    raise TraceError(
+        f"{name} of {tensor!r}: its value is not known while tracing",
+        hint="use torch.where instead of a branch on data; sizes and parameters may be asked",
+    )
