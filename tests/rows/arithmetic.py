@@ -92,7 +92,7 @@ ROWS: list[Row] = [
     Row(torch.Tensor.masked_fill, T(B, dtype=LONG), T(B, dtype=BOOL), C(dtype=LONG)),
     Row(torch.Tensor.to, T(B, S), HALF, name="to half"),
     Row(torch.Tensor.to, T(B, dtype=HALF), "cpu", FLOAT, name="to device and dtype"),
-    Row(lambda x: x.to("cpu") + 1, T(B), name="to device"),
+    Row(lambda x: x.to(x.device) + 1, T(B), name="to device"),
     Row(lambda x: x.to(device="cpu", dtype=BOOL), T(B, dtype=INT, low=0, high=2), name="to bool"),
     Row(lambda x: x.int(), T(B, low=-3.0, high=3.0), name="int truncates"),
     Row(lambda x: x.long().float(), T(B, low=-3.0, high=3.0), name="long, float"),

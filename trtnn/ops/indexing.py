@@ -21,7 +21,6 @@ from trtnn.ops.op import (
     shape_of,
     spec_of,
     torch_function,
-    unmet,
 )
 from trtnn.ops.slicing import (
     Concat,
@@ -34,7 +33,7 @@ from trtnn.ops.slicing import (
     select,
     slice_of,
 )
-from trtnn.sizes.dims import Size, ceil_div, decide, failures, maximum, minimum, product
+from trtnn.sizes.dims import Size, bounds, ceil_div, decide, maximum, minimum, product
 
 if TYPE_CHECKING:
     from trtnn.lower.network import ITensor, Net
@@ -302,7 +301,7 @@ def _is_inside(index: TensorT, axis: int, length: Size, *, signed: bool) -> bool
     """Say whether a known index is never negative; return None for one that is not known.
 
     Raises:
-        ShapeError: It is out of range at a size in range.
+        ShapeError: It is out of range, whatever the size.
     """
     known = known_of(index)
     if known is None:
@@ -310,12 +309,12 @@ def _is_inside(index: TensorT, axis: int, length: Size, *, signed: bool) -> bool
     if not known.numel():
         return True
     low, high = int(known.min()), int(known.max())
-    most = max(high + 1, -low)
-    found = failures("ge", length, most)
-    if found or (low < 0 and not signed):
-        wrong = high if most == high + 1 and (signed or low >= 0) else low
-        text = f"indexing: index {wrong} at dim {axis} is out of range for size {length}"
-        raise unmet(found, text, sizes=(length,)) if found else ShapeError(text)
+    limit = bounds(length)[1]
+    if low < (-limit if signed else 0) or high >= limit:
+        raise ShapeError(
+            f"indexing: index {low if high < limit else high} at dim {axis} is out of range for "
+            f"size {length}"
+        )
     return low >= 0
 
 

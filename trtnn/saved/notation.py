@@ -62,7 +62,7 @@ def read_size(written: int | str, dims: Mapping[str, Expr]) -> Size:
 
     >>> s = Dim("s", 1, 4, 8)
     >>> read_size("max(s//2, 3) + 1", {"s": s})
-    max(3, s//2) + 1
+    max(s//2, 3) + 1
     """
     if type(written) is int and abs(written) <= GREATEST:
         return written

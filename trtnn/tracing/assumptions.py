@@ -110,7 +110,9 @@ def _differs(what: str, assumption: Assumption, sizes: Sizes) -> TraceError:
     where = " and ".join(f"{name} is {value}" for name, value in sizes.items())
     return TraceError(
         f"{what} where {where}: {assumption}",
-        hint=f'declare Dim("{name}", min={value + 1}, ...), or compile {name} = {value} on its own',
+        hint=NO_BRANCH
+        if "%" in assumption.question
+        else f'declare Dim("{name}", min={value + 1}, ...), or compile {name} = {value} on its own',
         where=assumption.source,
     )
 
@@ -148,12 +150,17 @@ def special_sizes(assumption: Assumption, signature: Signature) -> list[Sizes]:
     return found
 
 
+NO_BRANCH = (
+    "write it without a branch (padding by n % 2 pads by nothing where n is even; torch.where), or "
+    "declare the sizes that one branch is for: 2 * Dim(...), or Dims of narrower ranges, in a "
+    "compilation of its own"
+)
+
+
 def _undecided(assumption: Assumption, why: str) -> TraceError:
     return TraceError(
         f"cannot decide {assumption.question}: {why}",
-        hint="write it without a branch (padding by n % 2 pads by nothing where n is even; "
-        "torch.where), or declare the sizes that one branch is for: 2 * Dim(...), or Dims of "
-        "narrower ranges, in a compilation of its own",
+        hint=NO_BRANCH,
         where=assumption.source,
     )
 

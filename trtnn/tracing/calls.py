@@ -144,6 +144,22 @@ def out_of_place(function: Any) -> Any | None:
     return None
 
 
+ADDED = (
+    "multiply by rows of zeros and ones, which adds what has one index: "
+    "(index[:, None] == torch.arange(n)).to(x.dtype).T @ x"
+)
+CHOSEN = "choose with a mask: torch.where(mask, new, old)"
+INSTEAD = {
+    **dict.fromkeys(("index_add", "scatter_add", "index_reduce", "scatter_reduce"), ADDED),
+    **dict.fromkeys(("masked_scatter", "index_fill", "index_copy", "scatter", "put"), CHOSEN),
+}
+
+
+def instead_of(name: str) -> str:
+    """Return what to write where a call has no lowering."""
+    return INSTEAD.get(name.rstrip("_"), "write it with other torch functions")
+
+
 def is_mutating(function: Any) -> bool:
     """Say whether a call writes to its first operand."""
     name = name_of(function)

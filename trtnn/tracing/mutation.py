@@ -149,7 +149,7 @@ def write(recorder: Recorder, function: Any, args: tuple[Any, ...], kwargs: dict
         return assign(recorder, target, TABLE[torch.full_like](target, value))
     base = calls.out_of_place(function)
     if base is None or TABLE.get(base) is None:
-        raise UnsupportedError(f"{name} has no lowering yet", hint="use its out-of-place form")
+        raise UnsupportedError(f"{name} has no lowering yet", hint=calls.instead_of(name))
     args, kwargs = calls.named(TABLE[base], args, kwargs)
     result = TABLE[base](*args, **kwargs)
     given, own = spec_of(result).dtype, target._trtnn_spec.dtype

@@ -30,6 +30,20 @@ def ask(name: str, tensor: Tensor, args: tuple[Any, ...] = (), kwargs: Any = Non
             hint="branch on shapes, dtypes or options instead",
         )
     raise TraceError(
-        f"{name} of {tensor!r}: its value is not known while tracing",
-        hint="use torch.where instead of a branch on data; sizes and parameters may be asked",
+        f"{name} of {tensor!r}: its value is not known while tracing", hint=HINTS.get(name, BRANCH)
     )
+
+
+BRANCH = "use torch.where instead of a branch on data; sizes and parameters may be asked"
+NUMBER = (
+    "keep it a tensor (x * y.sum() instead of x * y.sum().item()), and use torch.where instead of "
+    "a branch on data; sizes and parameters may be asked"
+)
+ARRAY = (
+    "use PyTorch's function (torch.tanh(x) instead of numpy.tanh(x)); what NumPy alone can do is "
+    "done outside of forward, and given as an input"
+)
+HINTS = {
+    **dict.fromkeys(("item", "tolist", "__int__", "__float__", "__index__", "__complex__"), NUMBER),
+    **dict.fromkeys(("numpy", "__array__", "__dlpack__"), ARRAY),
+}

@@ -286,8 +286,7 @@ class Recorder:
             if name.startswith("sym_") or function is torch.broadcast_shapes:
                 return function(*args, **kwargs)
             raise UnsupportedError(
-                f"{_full_name(function)} has no lowering yet",
-                hint="write it with other torch functions",
+                f"{_full_name(function)} has no lowering yet", hint=calls.instead_of(name)
             )
         given = args, kwargs
         args, kwargs = calls.named(meaning, args, kwargs)
