@@ -6,6 +6,7 @@ The functions take the ``tensorrt`` module as an argument, and ask it for facts 
 from __future__ import annotations
 
 import ctypes
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -72,7 +73,9 @@ def profile_ranges(engine: Any, facts: TensorFacts, profile: int) -> list[Shape]
     if hasattr(engine, "get_tensor_profile_values"):  # its arguments' names are exchanged
         values = engine.get_tensor_profile_values(profile, facts.name)
     else:
-        values = engine.get_profile_shape_input(profile, facts.name)
+        with warnings.catch_warnings():  # deprecated, and the only way on 8.6
+            warnings.simplefilter("ignore", DeprecationWarning)
+            values = engine.get_profile_shape_input(profile, facts.name)
     return [tuple(numbers) for numbers in values]
 
 
