@@ -46,7 +46,9 @@ def var(
     centred = sub(x, mean(x, axes, keepdim=True))
     squares = sum(mul(centred, centred), axes, keepdim)
     if isinstance(count, int) and isinstance(freedom, (int, float)):
-        result = div(squares, float(max(count - freedom, 0)))
+        left = float(max(count - freedom, 0))
+        # TensorRT 8.6 does not give NaN for 0 / 0, which one entry is.
+        result = div(squares, left) if left or count > 1 else mul(squares, float("nan"))
     else:
         left = sub(cast(tensor_of(count), torch.float32), freedom)
         result = div(squares, maximum(left, 0.0))

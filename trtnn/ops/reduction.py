@@ -11,7 +11,7 @@ import torch
 
 from trtnn.errors import DTypeError, ShapeError, UnsupportedError
 from trtnn.ops.arithmetic import HALVES, cast, logical_not, sub
-from trtnn.ops.creation import full
+from trtnn.ops.creation import Full, full
 from trtnn.ops.op import (
     Op,
     Spec,
@@ -123,7 +123,15 @@ def _reduce(function: str, kind: str, input: TensorT, dim: Any, keepdim: bool) -
     if not shape_of(input):
         return input
     _require_entries(kind, shape_of(input), axes)
-    return bind(Reduce(kind, axes, bool(keepdim)), input)
+    reduction = Reduce(kind, axes, bool(keepdim))
+    if kind in OF_NOTHING and 0 in [shape_of(input)[axis] for axis in axes]:
+        result = reduction.infer(spec_of(input))  # TensorRT 8.6 builds no reduction of no entries
+        return bind(Full(result.shape, OF_NOTHING[kind], result.dtype))
+    return bind(reduction, input)
+
+
+OF_NOTHING = {"SUM": 0, "PROD": 1, "AVG": float("nan")}
+"""What is left of no entries."""
 
 
 @torch_function(torch.sum, T.sum)
