@@ -12,7 +12,7 @@ import torch
 import trtnn
 from tests.compare import error, leaves
 from tests.ops.test_ops import dims_of, traced
-from tests.rows import Holder, Row, Sample, all_rows, prepare
+from tests.rows import Holder, Row, all_rows, prepare
 from tests.shaped import SHAPED, Shaped, corners_and_random
 from tests.zoo import MODELS, build_lively
 from trtnn.errors import TrtnnError, UnsupportedError
@@ -50,18 +50,6 @@ def grouped() -> dict[str, list[Row]]:
     return groups
 
 
-def gathered(rows: list[Row]) -> tuple[list[Sample], list[Any]]:
-    """Return the inputs of all rows, and per row a call that takes its part of them."""
-    samples: list[Sample] = []
-    calls = []
-    for row in rows:
-        own, call = prepare(row)
-        part = slice(len(samples), len(samples) + len(own))
-        calls.append(lambda function, tensors, c=call, p=part: c(function, tensors[p]))
-        samples += own
-    return samples, calls
-
-
 GROUPS = grouped()
 
 
@@ -95,17 +83,20 @@ def build_rows(rows: list[Row]) -> None:
 
     Their constants live on the GPU, as a module's do that was moved there.
     """
-    samples, calls = gathered(rows)
+    module = Holder(*rows)
+    samples = module.samples
     inputs = [trtnn.Input(x.shape, x.dtype, f"x{i}") for i, x in enumerate(samples)]
     model = trtnn.compile(
-        Holder(*rows).cuda(), inputs=inputs, backend="tensorrt", precision="fp32", options=FAST
+        module.cuda(), inputs=inputs, backend="tensorrt", precision="fp32", options=FAST
     )
     for bindings in corners_and_random(dims_of(samples)):
         generator = torch.Generator().manual_seed(11)
         tensors = [x.make(bindings, generator) for x in samples]
         results = model(*(t.cuda() for t in tensors))
-        for row, call, given in zip(rows, calls, results, strict=True):
-            expected = call(row.oracle or row.function, [t.clone() for t in tensors])
+        remaining = iter(tensors)
+        for (own, call), given in zip(module.parts, results, strict=True):
+            row = call.row
+            expected = call(row.oracle or row.function, [next(remaining).clone() for _ in own])
             for mine, want in zip(flatten(given)[0], flatten(expected)[0], strict=True):
                 compare(mine, want, f"{row.name} at {bindings}")
 
