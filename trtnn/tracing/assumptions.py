@@ -108,11 +108,10 @@ def _place(fixed: Sizes, others: Sizes) -> str:
 def _differs(what: str, assumption: Assumption, sizes: Sizes) -> TraceError:
     name, value = list(sizes.items())[-1]
     where = " and ".join(f"{name} is {value}" for name, value in sizes.items())
+    apart = f'declare Dim("{name}", min={value + 1}, ...), or compile {name} = {value} on its own'
     return TraceError(
         f"{what} where {where}: {assumption}",
-        hint=NO_BRANCH
-        if "%" in assumption.question
-        else f'declare Dim("{name}", min={value + 1}, ...), or compile {name} = {value} on its own',
+        hint=f"{NO_BRANCH}; or {apart}" if "%" in assumption.question else apart,
         where=assumption.source,
     )
 
