@@ -85,7 +85,9 @@ def judge(program: Program) -> Verdict:
         except Refusal as error:
             return Verdict("refused" if eager[0].error is None else "raises", str(error))
         except Find as find:
-            if find.kind == UNRAISED and judge(program.returning_all()).kind != UNRAISED:
+            whole = program.returning_all()
+            unused = find.kind == UNRAISED and whole != program
+            if unused and judge(whole).kind != UNRAISED:
                 return Verdict("equal")  # nobody used what eager raises for: it is not computed
             return Verdict("find", find.kind, find.text, find.sizes or places[0])
     return Verdict("equal")
@@ -167,6 +169,8 @@ def compare(
         if expected.error is None:
             text = f"{name}: {type(error).__name__}: {error}"
             raise Find("raises when called, eager does not", text, place) from error
+        return
+    if QUIRK in str(expected.error):
         return
     if expected.error is not None:
         if name != "traced" and isinstance(expected.error, IndexError):
