@@ -51,6 +51,7 @@ ROWS: list[Row] = [
     Row(F.max_pool2d, T(1, 1, 4, 4), 2, 3, 1, ceil_mode=True, name="a window in the padding"),
     Row(F.max_pool2d, T(2, 4, 4), 2, name="max_pool2d without a batch"),
     Row(F.max_pool2d, T(4, 4), 2, raises=ShapeError, name="max_pool2d of a matrix"),
+    Row(F.avg_pool1d, T(Dim("none", 0, 2, 4), 4), 2, raises=ShapeError, name="without channels"),
     Row(F.max_pool2d, T(1, 1, 4, 4), 2, 1, 2, raises=ShapeError, name="padding above half"),
     Row(F.adaptive_avg_pool1d, T(B, 2, 2 * S), 2),
     Row(F.adaptive_avg_pool2d, T(B, 2, 4, 6), (4, 3), name="adaptive to its own size"),

@@ -62,6 +62,8 @@ class Pool(Op):
         require_float("pool", x)
         if x.rank != len(self.window) + 2:
             raise ShapeError(f"pool: expected rank {len(self.window) + 2}, got {x}")
+        if found := failures("ge", x.shape[1], 1):  # PyTorch takes an empty batch, of channels
+            raise unmet(found, f"pool: {x} may have no channels", sizes=(x.shape[1],))
         sizes: list[Size] = []
         for axis, window in enumerate(self.window):
             room = x.shape[2 + axis] + self.pre[axis] + self.post[axis] - window
