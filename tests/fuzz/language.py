@@ -208,7 +208,8 @@ torch.tensor({scalar}) * {n}
 self.embedding({index_tensor})
 """
 
-# The edge of a domain, or a quotient: of exact values alone, and it rounds.
+# The edge of a domain, or a quotient: of exact values alone, and it rounds. Half to the power 0.5
+# is sqrt on PyTorch's GPU and a power on its CPU, which differ at -0.0 and -inf.
 EDGED = """
 {n} / {like}
 {like} / {n}
@@ -220,7 +221,8 @@ torch.div({n}, {divisor})
 {f}.reciprocal()
 {f}.log2()
 {f}.asin()
-{f} ** {scalar}
+{f}.abs() ** {scalar}
+{f} ** {count}
 {scalar} ** {f}
 {f} ** {like}
 {f}.std({axis})

@@ -9,6 +9,7 @@ import torch
 
 from trtnn.errors import UnsupportedError
 from trtnn.ops.arithmetic import cast, maximum, mul, ne, sub, tensor_of
+from trtnn.ops.creation import full
 from trtnn.ops.division import div
 from trtnn.ops.op import TensorT, require_float, shape_of, spec_of, torch_function
 from trtnn.ops.pointwise import clamp, pow
@@ -47,8 +48,9 @@ def var(
     squares = sum(mul(centred, centred), axes, keepdim)
     if isinstance(count, int) and isinstance(freedom, (int, float)):
         left = float(max(count - freedom, 0))
-        # TensorRT 8.6 does not give NaN for 0 / 0, which one entry is.
-        result = div(squares, left) if left or count > 1 else mul(squares, float("nan"))
+        if not left and count <= 1:  # TensorRT 8.6 gives 0 for 0 / 0, and for 0 times NaN
+            return full(shape_of(squares), math.nan, dtype=spec_of(input).dtype)
+        result = div(squares, left)
     else:
         left = sub(cast(tensor_of(count), torch.float32), freedom)
         result = div(squares, maximum(left, 0.0))

@@ -113,6 +113,9 @@ def square(input: TensorT) -> TensorT:
 def pow(input: Any, exponent: Any) -> TensorT:
     """Raise to a power: products, roots and reciprocals where they say it, else POW on floats.
 
+    To the power 0.5 is ``sqrt``, as PyTorch has it but for float16 on a CPU, which gives inf at
+    -inf.
+
     >>> pow(torch.tensor([3.0]), 2)
     tensor([9.])
     """
