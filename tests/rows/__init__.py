@@ -65,7 +65,10 @@ def C(
 
 @dataclass(frozen=True, init=False)
 class Row:
-    """One case: ``function(*args, **kwargs)`` as a user's ``forward`` would call it."""
+    """One case: ``function(*args, **kwargs)`` as a user's ``forward`` would call it.
+
+    ``differs`` says what TensorRT 8.6.0 was seen to give instead.
+    """
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
@@ -73,6 +76,7 @@ class Row:
     name: str
     raises: type[Exception] | None
     unsupported: dict[str, str]
+    differs: str | None
     oracle: Callable[..., Any] | None
     tags: tuple[str, ...] = field(default=())
 
@@ -83,6 +87,7 @@ class Row:
         name: str | None = None,
         raises: type[Exception] | None = None,
         unsupported: dict[str, str] | None = None,
+        differs: str | None = None,
         oracle: Callable[..., Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -94,6 +99,7 @@ class Row:
             "name": name or label,
             "raises": raises,
             "unsupported": unsupported or {},
+            "differs": differs,
             "oracle": oracle,
             "tags": (),
         }.items():

@@ -87,9 +87,24 @@ class Scaled(Op):
         near = limits.smallest_normal <= abs(self.number) <= limits.max
         # Rounded, such a number adds at most the error that the result's own rounding has, and
         # casts around it would cost a fusion: the scale of an attention stands between products.
-        wide = x if near else net.cast(x, torch.float32)
-        result = net.elementwise(wide, net.scalar(self.number, wide), self.kind)
+        result = x if near else net.cast(x, torch.float32)
+        for factor in [self.number] if near else _factors(self.number):
+            result = net.elementwise(result, net.scalar(factor, result), self.kind)
         return net.cast(result, x.dtype)
+
+
+def _factors(number: float) -> list[float]:
+    """Return finite factors of a number that float16 holds, all but the first powers of two.
+
+    Seen on 8.6.0: beside half values, a product by a float32 constant may be merged with one
+    before, and the constant put into half, where 1e5 is 65504.
+    """
+    most = 2.0**42  # of halves, what is beyond makes only 0 and infinity too
+    factors: list[float] = []
+    first = max(-most, min(number, most))
+    while abs(first) > torch.finfo(torch.float16).max:
+        first, factors = first / 2**15, [*factors, 2.0**15]
+    return [first, *factors]
 
 
 @dataclass(frozen=True, repr=False)
