@@ -27,8 +27,11 @@ VERSIONS = ("8.6", "10", "11")
 UNRAISED = "eager raises, ours does not"
 # PyTorch refuses x[None, :] = x at length 1 alone, where strides no longer tell it is one memory.
 QUIRK = "refer to a single memory location"
-# index_select and gather say so where others raise an IndexError.
-OUTSIDE = ("indexing axis dim should be positive", "is out of bounds for dimension")
+# What values alone tell: index_select and gather say so where others raise an IndexError.
+BY_VALUE = (
+    *("indexing axis dim should be positive", "is out of bounds for dimension"),
+    "ZeroDivisionError",  # of integers
+)
 
 
 @dataclass(frozen=True)
@@ -119,15 +122,15 @@ def compiled(source: Loaded, eager: list[Eager]) -> CompiledModule:
 def refuse_unrefused(eager: list[Eager], places: list[dict[str, int]]) -> None:
     """Raise what PyTorch refuses at a size in range: that has to be told while compiling."""
     for place, expected in zip(places, eager, strict=True):
-        known = is_index(expected.error) or QUIRK in str(expected.error)
-        if expected.error is not None and not known:  # an index is judged when it is called
+        known = is_by_value(expected.error) or QUIRK in str(expected.error)
+        if expected.error is not None and not known:  # values are judged when it is called
             text = f"eager raises {expected.error!r}"
             raise Find("compiled, where eager raises at a size in range", text, place)
 
 
-def is_index(error: Exception | None) -> bool:
-    """Say whether an index out of range is what eager refuses: one that only values tell."""
-    return isinstance(error, IndexError) or any(text in str(error) for text in OUTSIDE)
+def is_by_value(error: Exception | None) -> bool:
+    """Say whether eager refuses values, which no trace knows."""
+    return isinstance(error, IndexError) or any(text in str(error) for text in BY_VALUE)
 
 
 def refusal(error: Exception, source: Loaded, eager: list[Eager]) -> Exception:
@@ -180,7 +183,7 @@ def compare(
     if QUIRK in str(expected.error):
         return
     if expected.error is not None:
-        if name != "traced" and is_index(expected.error):
+        if name != "traced" and is_by_value(expected.error):
             return  # by value: what an engine makes of it is documented
         text = f"{name}: eager raises {expected.error!r}"
         raise Find(UNRAISED, text, place)

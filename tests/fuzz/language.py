@@ -150,7 +150,7 @@ F.softsign({f})
 {f}.mean({axis}, {keep})
 {f}.mean({axes})
 {f}.var({axis}, unbiased=False)
-F.layer_norm({f}, {f}.shape[-1:])
+F.layer_norm({f}.clamp(-4, 4), {f}.shape[-1:])
 {f} / 3
 {f} / {size}
 {i} / 4

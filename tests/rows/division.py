@@ -35,10 +35,10 @@ def by(number: float, function: Callable[..., Any]) -> Callable[[Any], Any]:
 
 def by_infinity(function: Any, dtype: torch.dtype, number: float) -> str | None:
     """Say what 8.6.0 makes of a division by a known number, where it is another thing."""
-    if abs(number) < INF or function is torch.fmod or function == "trunc":
+    if abs(number) < INF or function is torch.fmod:
         return None
-    if function in (operator.floordiv, "floor"):
-        return "x / inf is 0, of NaN too"
+    if function in (operator.floordiv, "floor", "trunc"):
+        return "x / inf, made whole, is 0 of all x"
     return "a selected infinite constant is 1e38" if dtype == FLOAT else None
 
 
@@ -55,9 +55,10 @@ EDGES = [
     *(F.logsigmoid, F.silu, F.softplus, torch.sigmoid, F.mish, F.elu, F.relu6, torch.round),
     *(torch.sign, torch.reciprocal, torch.rsqrt, torch.tanh, F.softsign, torch.floor, torch.abs),
 ]
-DIVIDED = {
-    ("trunc", HALF, 0.3): "a constant divisor is a product by its reciprocal",
-    ("trunc", HALF, INF): "inf / inf is not NaN",
+DIVIDED = {("trunc", HALF, 0.3): "a constant divisor is a product by its reciprocal"}
+NANS = {
+    F.relu6: "of a number and NaN, max and min are the number",
+    torch.sign: "the sign of NaN is NaN",
 }
 POWERS = [2.0**n for n in range(-14, 16)]
 TENS = [10.0**n for n in range(-4, 5)]
@@ -108,7 +109,7 @@ ROWS: list[Row] = [
             at([*SPECIAL, 20.0, -20.0, 1e-7, 60000.0], f),
             zero(d),
             name=f"{label(f)} at edges",
-            differs="of a number and NaN, max and min are the number" if f is F.relu6 else None,
+            differs=NANS.get(f),
         )
         for f in EDGES
         for d in (FLOAT, HALF)

@@ -65,6 +65,7 @@ def floor_divide(input: Any, other: Any) -> TensorT:
     """Divide and round towards minus infinity.
 
     Of floats, as Python does: 1.0 // 0.1 is 9, for 0.1 is a little more than a tenth.
+    An integer over 0 is an error on the reference, as in PyTorch, and any number on an engine.
 
     >>> floor_divide(torch.tensor(1.0), 0.1)
     tensor(9.)
