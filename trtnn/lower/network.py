@@ -230,8 +230,10 @@ class Net(Windows):
 
     def fill(self, shape: Sequence[Size], number: torch.Tensor) -> ITensor:
         """Return a tensor whose entries all are the scalar ``number``."""
-        value = Handle(number)
-        return self.expand(self.tensor(value, len(shape)), shape) if shape else self.tensor(value)
+        # Seen on 8.6.0: of two repeated halves, 0 and 1, both came out as 1.
+        wide = shape and number.dtype == torch.float16 and not self.target.strongly_typed
+        value = self.tensor(Handle(number.float() if wide else number), len(shape))
+        return self.cast(self.expand(value, shape) if shape else value, number.dtype)
 
     # Layers ---------------------------------------------------------------------------------
 

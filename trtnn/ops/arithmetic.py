@@ -88,7 +88,8 @@ class Scaled(Op):
         # Rounded, such a number adds at most the error that the result's own rounding has, and
         # casts around it would cost a fusion: the scale of an attention stands between products.
         result = x if near else net.cast(x, torch.float32)
-        for factor in [self.number] if near else _factors(self.number):
+        whole = near or x.dtype != torch.float16
+        for factor in [self.number] if whole else _factors(self.number):
             result = net.elementwise(result, net.scalar(factor, result), self.kind)
         return net.cast(result, x.dtype)
 
