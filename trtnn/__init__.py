@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from trtnn.graph.graph import Graph as Graph
     from trtnn.loading import load as load
     from trtnn.module import Module as Module
+    from trtnn.precision.policy import Precision as Precision
     from trtnn.sizes.dims import Dim as Dim
+    from trtnn.tracing.regions import autocast as autocast
 
 __version__ = "0.1.0"
 
@@ -46,6 +48,8 @@ _HOMES = {
     "Engine": "engine.engine",
     "Graph": "graph.graph",
     "Module": "module",
+    "Precision": "precision.policy",
+    "autocast": "tracing.regions",
     "load": "loading",
     **dict.fromkeys(
         (

@@ -22,6 +22,7 @@ from trtnn.compiler import (
 from trtnn.engine.builder import build_plan
 from trtnn.errors import InputError, OptionError
 from trtnn.options import BuildOptions
+from trtnn.precision.policy import Precision
 from trtnn.saved.description import describe
 from trtnn.saved.file import write
 from trtnn.tracing.forward import _parameters, unwrapped
@@ -35,7 +36,7 @@ def build(
     path: str | os.PathLike[str],
     *,
     inputs: Any,
-    precision: str = "tf32",
+    precision: str | Precision = "tf32",
     backend: str = TENSORRT,
     compute_capabilities: Sequence[str] = (),
     device: Any = None,
@@ -125,7 +126,8 @@ def _ahead(
         )
     place = torch.device("cuda", 0)  # what the graph says its tensors live on
     signature = declare(module, inputs)
-    graph = graph_of(module, signature, place)
+    chosen, signature = graph_of(module, settings.precision, library, signature, place)
+    graph = chosen.graph
     lowered = optimize(graph, library)
     dtypes = {str(value.spec.dtype).removeprefix("torch.") for value in lowered.values()}
     targets = library.capabilities_for(dtypes, _capabilities(capabilities))

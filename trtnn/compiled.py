@@ -14,6 +14,7 @@ from trtnn.engine.refit import refit
 from trtnn.errors import InputError, OptionError, UnsupportedError
 from trtnn.graph.graph import Interface
 from trtnn.ops.op import Spec
+from trtnn.precision.report import PrecisionReport
 from trtnn.run.bound import BoundCall
 from trtnn.run.calling import Caller, Runs
 from trtnn.run.reference import Reference
@@ -39,6 +40,7 @@ class CompiledModule:
     Attributes:
         graph: The traced graph; ``print`` shows it as a table.
         engine: The TensorRT engine; None on the reference.
+        precision_report: What each module's floats are computed in, and why; None once loaded.
 
     >>> import trtnn
     >>> model = trtnn.compile(torch.nn.ReLU(), inputs=[trtnn.Input((2,))], backend="reference")
@@ -54,6 +56,7 @@ class CompiledModule:
 
     graph: Interface
     engine: Engine | None
+    precision_report: PrecisionReport | None
 
     def __init__(
         self,
@@ -63,8 +66,11 @@ class CompiledModule:
         runner: Runs,
         engine: Engine | None,
         describe: Describe | None = None,
+        *,
+        report: PrecisionReport | None = None,
     ) -> None:
         self.graph, self.engine = graph, engine
+        self.precision_report = report
         self._signature, self._parameters, self._runner = signature, parameters, runner
         self._describe = describe
         self._caller = Caller(graph, signature, parameters, runner)

@@ -26,6 +26,10 @@ from trtnn.lazy import LazyModule
 from trtnn.ops.masks import depends_on_data
 from trtnn.ops.op import Spec
 from trtnn.options import BuildOptions, RuntimeOptions
+from trtnn.precision.border import given_as, traced_as
+from trtnn.precision.policy import Precision, precision_of
+from trtnn.precision.report import report_of
+from trtnn.precision.typing import Typed, typed
 from trtnn.run.allocating import AllocatingRunner
 from trtnn.run.calling import refuse_traced
 from trtnn.run.proof import prove
@@ -78,7 +82,7 @@ def compile(
     module: Callable[..., Any],
     *surplus: Any,
     inputs: Any = None,
-    precision: str = "tf32",
+    precision: str | Precision = "tf32",
     backend: str = "auto",
     dynamic: bool = False,
     device: Any = None,
@@ -99,7 +103,9 @@ def compile(
             is an ``Input``, an example tensor (its shape is static), a plain value (a constant of
             the compilation, which calls need not give again), or a tuple, list or dict of these.
             ``None``: the first call decides.
-        precision: ``"tf32"``, or ``"fp32"`` to turn TF32 off for what is float32 in the graph.
+        precision: What floats are computed in: ``"tf32"``, ``"fp32"`` (which turns TF32 off),
+            ``"fp16"``, ``"bf16"``, or a ``Precision`` that says more. Inputs and outputs keep their
+            types; half modules are computed as they are typed.
         backend: ``"tensorrt"``, ``"tensorrt_rtx"`` (TensorRT for RTX, built and not yet run by
             us), ``"reference"`` (PyTorch runs the graph), or ``"auto"``: TensorRT, or the
             reference, with a warning, where TensorRT or a GPU is absent.
@@ -165,7 +171,7 @@ def compile(
 def settings_of(
     options: BuildOptions | None,
     runtime: RuntimeOptions | None,
-    precision: str,
+    precision: str | Precision,
     checks: str,
     cache: Any,
     progress: bool | None,  # noqa: FBT001
@@ -174,7 +180,6 @@ def settings_of(
     memory: str = "own",
 ) -> Settings:
     """Return what ``compile`` and ``build`` are told alike, checked."""
-    choose("precision", precision, ("tf32", "fp32"))
     choose("checks", checks, ("always", "first"))
     choose("progress", progress, (None, True, False))
     check_cache(cache)
@@ -185,7 +190,15 @@ def settings_of(
     if not isinstance(runtime, RuntimeOptions):
         raise OptionError(f"runtime: expected a trtnn.options.RuntimeOptions, got {runtime!r}")
     return Settings(
-        precision, checks, options, runtime, cache, progress, execution, max_contexts, memory
+        precision_of(precision),
+        checks,
+        options,
+        runtime,
+        cache,
+        progress,
+        execution,
+        max_contexts,
+        memory,
     )
 
 
@@ -193,7 +206,7 @@ def settings_of(
 class Settings:
     """What ``compile`` was told beside module and inputs, once checked."""
 
-    precision: str
+    precision: Precision
     checks: str
     options: BuildOptions
     runtime: RuntimeOptions
@@ -205,12 +218,12 @@ class Settings:
 
     @property
     def tf32(self) -> bool:
-        return self.precision == "tf32"
+        return self.precision.uses_tf32
 
     def described(self) -> dict[str, Any]:
         """Return what a saved file tells of them."""
-        names = ("precision", "execution", "checks", "options")
-        return {name: getattr(self, name) for name in names}
+        names = ("execution", "checks", "options")
+        return {**{name: getattr(self, name) for name in names}, "precision": str(self.precision)}
 
 
 def run_stages(
@@ -221,10 +234,12 @@ def run_stages(
     signature: Signature,
 ) -> CompiledModule:
     """Run the stages in order: this is what compiling is."""
-    graph = graph_of(module, signature, device)
-    parameters = _parameters(module)
+    chosen, signature = graph_of(module, settings.precision, library, signature, device)
+    graph, parameters = chosen.graph, _parameters(module)
+    report = report_of(chosen)
     if library is None:
-        return CompiledModule(graph, signature, parameters, Reference(graph, device), None)
+        runs = Reference(graph, device)
+        return CompiledModule(graph, signature, parameters, runs, None, report=report)
     lowered = optimize(graph, library)
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
         engine = _engine(module, settings, library, device, lowered)
@@ -250,13 +265,27 @@ def run_stages(
         capabilities=_own_capability(library, gpu_of(device)),
         **settings.described(),
     )
-    return CompiledModule(graph, signature, parameters, runner, engine, facts)
+    return CompiledModule(graph, signature, parameters, runner, engine, facts, report=report)
 
 
-def graph_of(module: Callable[..., Any], signature: Signature, device: torch.device) -> Graph:
-    """Trace a module, and see that the comparisons that the trace assumed change nothing."""
-    graph = noted(_trace(module, signature, device))
-    return verify(graph, signature, lambda other: _trace(module, other, device))
+def graph_of(
+    module: Callable[..., Any],
+    precision: Precision,
+    library: TensorRT | None,
+    signature: Signature,
+    device: torch.device,
+) -> tuple[Typed, Signature]:
+    """Trace a module, see that what the trace assumed changes nothing, and type its values.
+
+    Returns:
+        The graph, and the signature of its calls.
+    """
+    if library is not None:
+        precision.require_types(library.target)
+    traced = traced_as(signature, precision)
+    graph = noted(_trace(module, traced, device))
+    graph = verify(graph, traced, lambda other: _trace(module, other, device))
+    return typed(graph, precision), given_as(signature, precision)
 
 
 def _own_capability(library: TensorRT, gpu: Mapping[str, Any] | None) -> tuple[str, ...]:

@@ -15,4 +15,11 @@ class Module(torch.nn.Module):
     ...         return x * 2
     >>> Double()(torch.tensor([1.0, 2.0]))
     tensor([2., 4.])
+
+    Attributes:
+        precision: What the module is computed in wherever it is compiled: ``"fp32"``, ``"fp16"``,
+            ``"bf16"``, or None for what ``compile`` is told. In eager mode it changes nothing.
     """
+
+    precision: str | None = None
+    _trtnn_states_precision = True

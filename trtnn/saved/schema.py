@@ -202,7 +202,7 @@ MANIFEST: Mapping[str, Check] = {
     "gpu": _optional(
         _record({"name": TEXT, "compute_capability": _listed(COUNT, 2), "sm_count": COUNT})
     ),
-    "precision": _one_of("tf32", "fp32"),
+    "precision": TEXT,
     "execution": _one_of("sync", "async", "graph"),
     "checks": _one_of("always", "first"),
     "options": _named(_anything),

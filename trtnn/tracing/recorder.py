@@ -15,7 +15,7 @@ from trtnn.graph.program import Slot, change, storage_of
 from trtnn.graph.tensor import Tensor, tensors_in
 from trtnn.ops.op import TABLE, Op, Spec, bind, has_sizes
 from trtnn.sizes.dims import Dim, Size, bounds, decide
-from trtnn.source import SourceLine, find_user_line
+from trtnn.source import find_user_line
 from trtnn.tracing import calls, drawn, layouts, mutation
 from trtnn.tracing.known import KnownValues, State, view_of
 from trtnn.tracing.origins import origins
@@ -55,7 +55,7 @@ class Recorder:
         self.scope = ""
         self.thread = threading.get_ident()
         self.known = KnownValues(self, states)
-        self.autocast: SourceLine | None = None
+        self.regions: list[str | None] = [None]
         self.failure: TrtnnError | None = None
         self.closed = False
 
@@ -145,7 +145,7 @@ class Recorder:
 
     def origin(self) -> Origin:
         path, name, call, _ = self.scopes[-1]
-        return Origin(path, name, call, self.scope, None, find_user_line())
+        return Origin(path, name, call, self.scope, self.regions[-1], find_user_line())
 
     def close(self) -> None:
         """End the trace: drop the tensors that only it needed."""
@@ -273,9 +273,8 @@ class Recorder:
     def _check_autocast(self) -> None:
         if _autocast_is_on():
             raise UnsupportedError(
-                "torch.autocast inside forward is not taken yet",
-                hint="compile module.half(), or write the casts with .to(dtype)",
-                where=self.autocast,
+                "torch.set_autocast_enabled in forward",
+                hint="write the region: with torch.autocast('cuda', dtype=torch.float16): ...",
             )
 
     def _apply(self, function: Any, name: str, args: Any, kwargs: Any) -> Any:

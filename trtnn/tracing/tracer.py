@@ -12,8 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch.amp.autocast_mode import _enter_autocast, _exit_autocast
-from torch.fx.experimental.proxy_tensor import PreDispatchTorchFunctionMode
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
@@ -25,12 +23,13 @@ from trtnn.ops.movement import Identity
 from trtnn.ops.op import Spec, as_size, bind
 from trtnn.sizes.dims import Dim
 from trtnn.sizes.symnode import sym_int
-from trtnn.source import find_error_line, find_user_line
+from trtnn.source import find_error_line
 from trtnn.tracing.attributes import Attributes, reach
 from trtnn.tracing.forward import module_of
 from trtnn.tracing.known import State
 from trtnn.tracing.numbers import taking_sizes
 from trtnn.tracing.recorder import Carried, Recorder
+from trtnn.tracing.regions import reading_autocast, region_around, stated
 from trtnn.tree import Tree, flatten, unflatten
 
 _lock = threading.RLock()
@@ -38,14 +37,11 @@ _thread = threading.local()
 op_module._active.append(lambda: getattr(_thread, "recorder", None))
 
 
-class TracingMode(PreDispatchTorchFunctionMode):
-    """Sees every torch call of this thread while ``forward`` runs.
-
-    PyTorch tells a mode of this kind, and no other, where an autocast region begins.
-    """
+class TracingMode(TorchFunctionMode):
+    """Sees every torch call of this thread while ``forward`` runs."""
 
     def __init__(self, recorder: Recorder) -> None:
-        TorchFunctionMode.__init__(self)
+        super().__init__()
         self.recorder = recorder
 
     def __torch_function__(
@@ -55,9 +51,6 @@ class TracingMode(PreDispatchTorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        if func in (_enter_autocast, _exit_autocast):
-            self.recorder.autocast = find_user_line()
-            return None
         if getattr(_thread, "recorder", None) is not self.recorder:
             return func(*args, **(kwargs or {}))  # what a trace inside this one computes
         if str(getattr(func, "__module__", "")).startswith("torch._functorch"):
@@ -264,11 +257,7 @@ def _tracing(
     recorder: Recorder, module: torch.nn.Module | None, written: Sequence[Any]
 ) -> Iterator[None]:
     """Set everything that tracing needs and put it back, whatever happens."""
-    if any(map(torch.is_autocast_enabled, ("cpu", "cuda"))):
-        raise UnsupportedError(
-            "compiling under torch.autocast is not taken yet",
-            hint="leave the autocast region, and compile module.half()",
-        )
+    recorder.regions.append(region_around())
     limit = sys.getrecursionlimit()
     attributes = Attributes(written[0] if module is None else module)
     flags = {
@@ -284,7 +273,9 @@ def _tracing(
         sys.setrecursionlimit(4 * limit)  # a traced call takes more frames than an eager one
         _thread.recorder = recorder
         watching = attributes.watched(written)
-        with torch.no_grad(), _uncompiled(), watching, TracingMode(recorder), taking_sizes():
+        reading = reading_autocast(lambda: getattr(_thread, "recorder", None))
+        mode = TracingMode(recorder)
+        with torch.no_grad(), _uncompiled(), watching, reading, mode, taking_sizes():
             yield
     finally:
         recorder.close()
@@ -320,6 +311,7 @@ def _install_hooks(recorder: Recorder, root: torch.nn.Module | None) -> list[Rem
         counts[id(module)] = index + 1
         name = type(module).__name__
         recorder.scopes.append((paths.get(id(module), name), name, index, module))
+        recorder.regions.append(stated(module) or recorder.regions[-1])
         if isinstance(module, torch.jit.ScriptModule):
             raise UnsupportedError(
                 f"{name} is a module of torch.jit.script or torch.jit.trace",
@@ -329,6 +321,7 @@ def _install_hooks(recorder: Recorder, root: torch.nn.Module | None) -> list[Rem
     def leave(module: torch.nn.Module, args: Any, result: Any) -> None:
         if getattr(_thread, "recorder", None) is recorder and len(recorder.scopes) > 1:
             recorder.scopes.pop()
+            recorder.regions.pop()
 
     hooks = torch.nn.modules.module
     return [

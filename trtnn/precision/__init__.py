@@ -1,0 +1,1 @@
+"""What values are computed in: precision, quantization."""
