@@ -16,6 +16,7 @@ from trtnn.errors import BuildError
 from trtnn.lower import layers, network, recipes
 from trtnn.lower.layers import Handle, Layers
 from trtnn.lower.network import Net
+from trtnn.lower.quantization import Quantization
 from trtnn.lower.windows import Windows
 from trtnn.ops.arithmetic import Elementwise, Select
 from trtnn.ops.attention import Attention
@@ -31,6 +32,17 @@ SDPA = (X(B, 2, S, 4), X(B, 2, S, 4), X(B, 2, S, 4), X(S, S))
 
 def relu(x: torch.Tensor) -> torch.Tensor:
     return torch.relu(x)
+
+
+def quantized(x: torch.Tensor) -> torch.Tensor:
+    return torch.relu(torch.fake_quantize_per_tensor_affine(x, 0.1, 0, -128, 127))
+
+
+def quantized_weights(x: torch.Tensor) -> torch.Tensor:
+    steps, zeros = torch.full((4,), 0.1), torch.zeros(4, dtype=torch.int32)
+    kernel = torch.ones(4, 3, 3, 3)
+    kernel = torch.fake_quantize_per_channel_affine(kernel, steps, zeros, 0, -128, 127)
+    return F.conv2d(x, kernel)
 
 
 TYPES = [
@@ -306,4 +318,20 @@ PROFILES = [
     ),
 ]  # fmt: skip
 
-FAULTS = [*TYPES, *TOLD, *WEIGHTS, *AXES, *RANKS, *SIZES, *NAMES, *PROFILES]
+QUANTIZED = [
+    Fault("no word that the graph is quantized",
+        put(network, "is_quantized", lambda node: False),
+        quantized, (ROW,), old(Violation, "flag INT8 and Quantize or Dequantize"),
+    ),
+    Fault("a precision between Dequantize and what computes",
+        put(Net, "_is_free", lambda net: False),
+        quantized, (HALVES,), old(Violation, "beside 8 bits would be a cast"),
+    ),
+    Fault("a scale for each channel without its axis",
+        around(Quantization, "quantize_dequantize",
+            lambda f, net, x, scale, axis, dtype: f(net, x, scale, None, dtype)),
+        quantized_weights, (X(B, 3, 6, 8),), every(BuildError, "axis -1 is outside rank 4"),
+    ),
+]  # fmt: skip
+
+FAULTS = [*QUANTIZED, *TYPES, *TOLD, *WEIGHTS, *AXES, *RANKS, *SIZES, *NAMES, *PROFILES]

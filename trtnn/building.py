@@ -21,6 +21,7 @@ from trtnn.compiler import (
 )
 from trtnn.engine.builder import build_plan
 from trtnn.errors import InputError, OptionError
+from trtnn.ops.quantization import QuantizeDequantize
 from trtnn.options import BuildOptions
 from trtnn.precision.policy import Precision
 from trtnn.saved.description import describe
@@ -129,7 +130,9 @@ def _ahead(
     chosen, signature = graph_of(module, settings.precision, library, signature, place)
     graph = chosen.graph
     lowered = optimize(graph, library)
-    dtypes = {str(value.spec.dtype).removeprefix("torch.") for value in lowered.values()}
+    held = {value.spec.dtype for value in lowered.values()}
+    held |= {n.op.dtype for n in lowered.nodes if isinstance(n.op, QuantizeDequantize)}
+    dtypes = {str(dtype).removeprefix("torch.") for dtype in held}
     targets = library.capabilities_for(dtypes, _capabilities(capabilities))
     built = build_plan(
         lowered,

@@ -387,6 +387,7 @@ def optimize(graph: Graph, library: TensorRT) -> Graph:
     graph = passes.merge_equal(graph)
     graph = passes.absorb_pads(graph)
     graph = passes.absorb_expands(graph)
+    graph = passes.widen_quantized(graph)
     graph = passes.merge_shuffles(graph)
     graph.check()
     return graph

@@ -33,9 +33,9 @@ class Free(TensorRT):
     def constrain(self, layer: Any, dtype: str, *, output: bool) -> None:
         """Leave the layer as it is."""
 
-    def config(self, builder: Any, options: BuildOptions, *, tf32: bool, half: bool) -> Any:
+    def config(self, builder: Any, options: BuildOptions, **how: Any) -> Any:
         """Create the configuration without the obligation to keep types."""
-        config = super().config(builder, options, tf32=tf32, half=half)
+        config = super().config(builder, options, **how)
         config.clear_flag(self.trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
         return config
 

@@ -33,7 +33,8 @@ COMPUTING = frozenset(
 )
 UNSIGNED = frozenset({"ICastLayer", "IIdentityLayer"})  # what gives an output of UINT8
 STILL = frozenset({"IConstantLayer", "IShapeLayer"})
-FLOWING = frozenset({"IQuantizeLayer", "IDequantizeLayer", "IFillLayer"})
+FLOWING = frozenset({"IFillLayer"})
+QUANTIZING = frozenset({"IQuantizeLayer", "IDequantizeLayer"})
 
 
 def strong(network: Any, config: Any) -> None:
@@ -102,6 +103,15 @@ def typed_layer(layer: Any, *, half: bool) -> None:
     computes = layer._kind in COMPUTING and bool(inputs) and inputs[0] in FLOATS
     precision = layer._attributes.get("precision")
     name = layer._name
+    if layer._kind in QUANTIZING or any(
+        tensor is not None
+        and tensor._producer is not None
+        and tensor._producer._kind == "IDequantizeLayer"
+        for tensor in layer._inputs
+    ):
+        if precision is not None or layer._output_types:
+            raise Violation(f"{name}: a precision or output type beside 8 bits would be a cast")
+        return
     moves = half and not computes and layer._kind not in STILL
     if moves and facts(layer._outputs[0]).dtype == "FLOAT":
         # Seen on 8.6.0: beside half values, an unconstrained float32 tensor travels as half.

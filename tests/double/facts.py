@@ -29,12 +29,16 @@ class Refused(RuleError):
 
 @dataclass(frozen=True)
 class Facts:
-    """A tensor's type, shape, and (for small integer tensors) its values as far as known."""
+    """A tensor's type, shape, and (for small integer tensors) its values as far as known.
+
+    ``before`` is the type that a quantized tensor had.
+    """
 
     dtype: str
     shape: tuple[Size, ...]
     values: Any = None
     constant: bool = False
+    before: str = ""
 
     @property
     def rank(self) -> int:

@@ -99,7 +99,9 @@ def check_lowering(graph: Graph, version: str, dims: list[Dim]) -> None:
     network = library.network(builder)
     lowered = optimize(graph, library)
     net, tensors = lower_watched(lowered, library, network)
-    config = library.config(builder, BuildOptions(), tf32=True, half=net.half)
+    config = library.config(
+        builder, BuildOptions(), tf32=True, half=net.half, quantized=net.quantized
+    )
     if shapes := profile_shapes(graph):
         library.profile(builder, config, shapes)
     library.build(builder, network, config)

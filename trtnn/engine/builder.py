@@ -88,7 +88,8 @@ def build_plan(
     network = library.network(builder)
     net = lower(graph, library, network)
     weights = net.name_weights(options.refit) if options.refit is not None else {}
-    config = library.config(builder, options, tf32=tf32, half=net.half, capabilities=capabilities)
+    types = {"half": net.half, "quantized": net.quantized}
+    config = library.config(builder, options, tf32=tf32, **types, capabilities=capabilities)
     if timings is not None:
         timings = timings.start(partial(begin, config, library.log))
     for index in range(count_profiles(graph.dims)):

@@ -20,7 +20,7 @@ from trtnn.sizes.profiles import count_profiles
 from trtnn.trt.library import TensorRT
 
 Named = tuple[Recipes, Mapping[str, Stored]]
-QUANTIZED = frozenset({"Quantize", "Dequantize"})  # ops of networks that 8.6 cannot refit
+QUANTIZED = "QuantizeDequantize"  # an op of networks that 8.6 cannot refit
 EXTRA = "_extra_state"  # PyTorch's own last part of keys whose values are no tensors
 
 
@@ -42,7 +42,7 @@ def check_refit(graph: Graph, library: TensorRT, options: BuildOptions) -> None:
     if library.refits_integers:
         return
     for node in graph.nodes:
-        if node.op.name in QUANTIZED:
+        if node.op.name == QUANTIZED:
             raise UnsupportedError(
                 f"{what} cannot refit a quantized network", where=node.origin.source
             )

@@ -12,8 +12,10 @@ from trtnn.graph.graph import Graph, Node, Value, as_tuple
 from trtnn.graph.program import ProgramBuilder
 from trtnn.lower.border import add_input, mark_output
 from trtnn.lower.layers import EIGHT_BITS, Handle, ITensor, Operand
+from trtnn.lower.quantization import Quantization
 from trtnn.lower.recipes import Stored, named, stored
 from trtnn.lower.windows import Windows
+from trtnn.ops.quantization import QuantizeDequantize
 from trtnn.sizes.dims import Dim, Expr, Size, bounds
 from trtnn.sizes.expressions import fold, parts_of
 from trtnn.sizes.solutions import Given, Solution, solve
@@ -24,7 +26,7 @@ __all__ = ["ITensor", "Net", "lower"]
 INT32 = torch.iinfo(torch.int32)
 
 
-class Net(Windows):
+class Net(Windows, Quantization):
     """A TensorRT network under construction, with everything that must live until it is built."""
 
     def __init__(self, library: TensorRT, network: Any, graph: Graph) -> None:
@@ -32,6 +34,8 @@ class Net(Windows):
         self.target = library.target
         self.index_dtype: torch.dtype = getattr(torch, self.target.index_dtype)
         self.half = any(v.spec.dtype in (torch.float16, torch.bfloat16) for v in graph.values())
+        self.dequantized = {v for n in graph.nodes if is_quantized(n) for v in n.outputs}
+        self.quantized = bool(self.dequantized)
         self.node: Node | None = None
         self.nodes: dict[str, Node] = {}
         self.names: dict[str, int] = {}
@@ -247,7 +251,7 @@ class Net(Windows):
                 of 8 bits then stay in their range.
         """
         output = self._named(layer)
-        if self.half and not self.target.strongly_typed:
+        if self.half and not self.target.strongly_typed and not self._is_free():
             # Seen on 8.6.0: beside half values, a float32 tensor that only moves travels as half.
             kind = dtype if computes is None and dtype is torch.float32 else computes
             if kind is not None and kind.is_floating_point:
@@ -256,6 +260,16 @@ class Net(Windows):
         if dtype in EIGHT_BITS and computes is not None:
             return self.wrapped(ITensor(output, torch.int32, tuple(shape)), dtype)
         return ITensor(output, dtype, tuple(shape))
+
+    def _is_free(self) -> bool:
+        """Say whether a layer takes what Dequantize gives: its precision is that of 8 bits then.
+
+        8.6 has no output type of Dequantize: a precision after it would be a cast between them.
+        """
+        node = self.node
+        return node is not None and (
+            is_quantized(node) or not self.dequantized.isdisjoint(node.inputs)
+        )
 
     def _named(self, layer: Any) -> Any:
         """Check and name a new layer, and return its output."""
@@ -282,6 +296,11 @@ class Net(Windows):
         if self.node is not None:
             self.nodes[name] = self.node
         return name
+
+
+def is_quantized(node: Node) -> bool:
+    """Say whether a node is rounded to 8 bits."""
+    return isinstance(node.op, QuantizeDequantize)
 
 
 def _identity(handle: Handle) -> tuple[Any, ...]:

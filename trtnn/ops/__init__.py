@@ -19,6 +19,7 @@ from trtnn.ops.normalization import *
 from trtnn.ops.pointwise import *
 from trtnn.ops.pooling import *
 from trtnn.ops.positions import *
+from trtnn.ops.quantization import *
 from trtnn.ops.ranking import *
 from trtnn.ops.reduction import *
 from trtnn.ops.resizing import *

@@ -46,8 +46,11 @@ class Op:
     """Base of all ops: a frozen dataclass whose fields are canonical (no negative axes).
 
     Subclasses give ``infer(*specs)``, ``reference(*tensors)`` and ``lower(net, *tensors)``, each
-    for one output or a tuple of them.
+    for one output or a tuple of them. One that ``stays`` is a node where its operands are known,
+    too; what others then give is a known value.
     """
+
+    stays: ClassVar[bool] = False
 
     def infer(self, *specs: Any) -> Any:
         raise NotImplementedError

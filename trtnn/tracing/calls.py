@@ -87,6 +87,9 @@ ASKS_VALUE = frozenset(
 )
 
 
+STAYS = frozenset(("fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine"))
+"""What a graph holds of known values, too: TensorRT is to know that weights are quantized."""
+
 LAYOUT = frozenset(("is_contiguous", "stride", "storage_offset"))
 """What is asked of a tensor's place in memory, and known without its value."""
 
@@ -152,6 +155,10 @@ CHOSEN = "choose with a mask: torch.where(mask, new, old)"
 INSTEAD = {
     **dict.fromkeys(("index_add", "scatter_add", "index_reduce", "scatter_reduce"), ADDED),
     **dict.fromkeys(("masked_scatter", "index_fill", "index_copy", "scatter", "put"), CHOSEN),
+    "fused_moving_avg_obs_fake_quant": (
+        "use torch.ao.quantization.FakeQuantize, and disable_observer: the fused one finds its "
+        "scales anew on each call"
+    ),
 }
 
 

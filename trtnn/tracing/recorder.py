@@ -124,7 +124,7 @@ class Recorder:
     def _record(self, op: Op, operands: Sequence[Any]) -> Any:
         symbolic = any(isinstance(o, Tensor) and o._trtnn_known is None for o in operands)
         sizes = any(has_sizes(v) for v in vars(op).values())
-        if not symbolic and not sizes:
+        if not symbolic and not sizes and not op.stays:
 
             def again(*tensors: Any) -> Any:
                 return bind(op, *tensors)
@@ -256,6 +256,7 @@ class Recorder:
             first = args[0] if isinstance(args[0], Tensor) else symbolic[0]
             return ask(name, first, args[1:], kwargs)
         known = not symbolic and not calls.has_symbolic_sizes((args, kwargs))
+        known = known and name not in calls.STAYS
         if name in calls.RANDOM and not known:
             return drawn.draw(self, name, args, kwargs)
         if known:

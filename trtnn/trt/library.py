@@ -87,6 +87,16 @@ class Target:
         """
         return self.strongly_typed
 
+    @property
+    def quantized_dtypes(self) -> frozenset[str]:
+        """What Quantize gives; 8.6 lists FP8, and its layer cannot be told so."""
+        return frozenset({"int8", "float8_e4m3fn"} if self.strongly_typed else {"int8"})
+
+    @property
+    def quantized_activations(self) -> frozenset[str]:
+        """Of these, what activations may be: int8 is documented for RTX as of weights only."""
+        return self.quantized_dtypes - ({"int8"} if self.package == RTX else set())
+
     def has_dtype(self, name: str) -> bool:
         """Say whether a dtype exists here; int64 travels as int32 where it does not."""
         return name == "int64" or DTYPES.get(name) in self.dtypes
@@ -296,6 +306,7 @@ class TensorRT:
         *,
         tf32: bool,
         half: bool,
+        quantized: bool = False,
         capabilities: Sequence[str] = (),
     ) -> Any:
         """Create the builder's configuration from options and the graph's types.
@@ -313,6 +324,8 @@ class TensorRT:
         if half and not self.target.strongly_typed:
             config.set_flag(trt.BuilderFlag.FP16)
             config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+        if quantized and not self.target.strongly_typed:
+            config.set_flag(trt.BuilderFlag.INT8)
         return config
 
     def require_format(

@@ -21,6 +21,7 @@ DTYPES = {
     "int32": "INT32",
     "int8": "INT8",
     "uint8": "UINT8",
+    "float8_e4m3fn": "FP8",
     "bool": "BOOL",
 }
 """TensorRT's names of torch's dtypes."""

@@ -6,6 +6,7 @@ from trtnn.graph.passes.decompose import decompose
 from trtnn.graph.passes.equal import merge_equal
 from trtnn.graph.passes.fold import fold_norms
 from trtnn.graph.passes.pads import absorb_pads
+from trtnn.graph.passes.quantized import widen_quantized
 from trtnn.graph.passes.refuse import refuse_data
 from trtnn.graph.passes.shuffles import merge_shuffles
 
@@ -18,4 +19,5 @@ __all__ = [
     "merge_equal",
     "merge_shuffles",
     "refuse_data",
+    "widen_quantized",
 ]

@@ -1,0 +1,57 @@
+"""Give quantized weights the rank of what they are multiplied by, before they are quantized."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from trtnn.graph.graph import Graph, Node, Value
+from trtnn.graph.passes.rewriter import Rewriter
+from trtnn.ops.matrix import MatrixMultiply
+from trtnn.ops.quantization import QuantizeDequantize
+
+
+def widen_quantized(graph: Graph) -> Graph:
+    """Return ``graph`` with no reshape to come between a quantized constant and its product.
+
+    TensorRT multiplies operands of one rank; what stands between Dequantize and the product
+    keeps it from 8 bits.
+    """
+    makers = {value: node for node in graph.nodes for value in node.outputs}
+    rewriter = Rewriter(graph)
+    made: dict[tuple[Value, int], Value] = {}
+
+    def widened(value: Value, rank: int) -> Value:
+        maker = makers.get(value)
+        if value.spec.rank >= rank or maker is None or not _is_weight(graph, maker):
+            return rewriter.value(value)
+        if (value, rank) not in made:
+            made[value, rank] = _widened(rewriter, maker, rank)
+        return made[value, rank]
+
+    for node in graph.nodes:
+        if not isinstance(node.op, MatrixMultiply):
+            rewriter.keep(node)
+            continue
+        rank = max(value.spec.rank for value in node.inputs)
+        inputs = tuple(widened(value, rank) for value in node.inputs)
+        rewriter.keep(replace(node, inputs=inputs))
+    return rewriter.finish()
+
+
+def _is_weight(graph: Graph, node: Node) -> bool:
+    return isinstance(node.op, QuantizeDequantize) and node.inputs[0] in graph.constants
+
+
+def _widened(rewriter: Rewriter, node: Node, rank: int) -> Value:
+    """Record a node again, of its constant with dims of size 1 in front."""
+    operation = node.op
+    assert isinstance(operation, QuantizeDequantize)
+    weight, scale = map(rewriter.value, node.inputs)
+    more = rank - weight.spec.rank
+    shape = (*(1,) * more, *weight.spec.shape)
+    rewriter.origin = node.origin
+    wide = rewriter.compute(torch.reshape, weight, shape)
+    axis = None if operation.axis is None else operation.axis + more
+    return rewriter.value_of(rewriter.record(replace(operation, axis=axis), (wide, scale)))

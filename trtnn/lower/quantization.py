@@ -1,0 +1,49 @@
+"""TensorRT's Quantize and Dequantize layers, always as a pair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from trtnn.errors import UnsupportedError
+from trtnn.lower.layers import ITensor, Layers, Operand
+
+
+class Quantization(Layers):
+    """Adds the pairs between which TensorRT computes with 8 bits."""
+
+    def quantize_dequantize(
+        self, x: Operand, scale: Operand, axis: int | None, dtype: torch.dtype
+    ) -> ITensor:
+        """Round to what 8 bits can hold, and back: between the two TensorRT computes with them."""
+        target, name = self.library.target, str(dtype).removeprefix("torch.")
+        if name not in target.quantized_dtypes:
+            raise UnsupportedError(
+                f"{target.name} does not quantize to {name}",
+                hint="quantize to torch.int8, or use TensorRT 10.12 or later",
+                where=self._where(),
+            )
+        if isinstance(x, ITensor) and name not in target.quantized_activations:
+            raise UnsupportedError(
+                f"{target.name} is not known to compute with {name} activations: it takes them, "
+                "and may run them in floating point",
+                hint="quantize weights alone (trtnn.quantize(..., activations=False)), or to "
+                "torch.float8_e4m3fn",
+                where=self._where(),
+            )
+        x = self.tensor(x)
+        if x.rank == 0:
+            row = self.shuffle(x, shape=(1,))
+            return self.shuffle(self.quantize_dequantize(row, scale, axis, dtype), shape=())
+        factor = self.tensor(scale).handle
+        kinds = [(self.library.dtype(name),), (self.kind(x.dtype),)]
+        low, high = kinds if target.strongly_typed else [(), ()]
+
+        def done(layer: Any, dtype: torch.dtype) -> ITensor:
+            if axis is not None and layer is not None:
+                layer.axis = axis
+            return self.done(layer, dtype, x.shape, None)
+
+        entries = done(self.network.add_quantize(x.handle, factor, *low), dtype)
+        return done(self.network.add_dequantize(entries.handle, factor, *high), x.dtype)
