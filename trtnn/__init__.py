@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from trtnn.loading import load as load
     from trtnn.module import Module as Module
     from trtnn.precision.policy import Precision as Precision
+    from trtnn.precision.calibrators import calibration_data as calibration_data
+    from trtnn.precision.sparsity import sparsify as sparsify
+    from trtnn.quantizing import QuantizedModel as QuantizedModel
+    from trtnn.quantizing import quantize as quantize
     from trtnn.sizes.dims import Dim as Dim
     from trtnn.tracing.regions import autocast as autocast
 
@@ -51,6 +55,9 @@ _HOMES = {
     "Precision": "precision.policy",
     "autocast": "tracing.regions",
     "load": "loading",
+    "calibration_data": "precision.calibrators",
+    "sparsify": "precision.sparsity",
+    **dict.fromkeys(("QuantizedModel", "quantize"), "quantizing"),
     **dict.fromkeys(
         (
             "AbsentError",

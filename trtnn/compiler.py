@@ -30,6 +30,7 @@ from trtnn.precision.border import given_as, traced_as
 from trtnn.precision.policy import Precision, precision_of
 from trtnn.precision.report import report_of
 from trtnn.precision.typing import Typed, typed
+from trtnn.precision.quantized import QuantizedModel
 from trtnn.run.allocating import AllocatingRunner
 from trtnn.run.calling import refuse_traced
 from trtnn.run.proof import prove
@@ -66,14 +67,18 @@ def trace(module: Callable[..., Any], inputs: Any, device: Any = "cpu") -> Graph
 
 
 def _trace(module: Callable[..., Any], signature: Signature, device: torch.device) -> Graph:
+    traced, placement = module, None
+    if isinstance(module, QuantizedModel):
+        traced, placement = module.module, module.placement
     # A constant that is an object may be written to as a module may.
     attributes = Attributes([leaf for leaf in signature.leaves if not isinstance(leaf, Spec)])
     try:
         given = signature.arguments(), signature.given, signature.dims
-        graph = trace_graph(module, *given, device, signature.formats)
+        graph = trace_graph(traced, *given, device, signature.formats)
         require_unchanged(signature)
     finally:
         attributes.restore()
+    graph = placement.applied(graph) if placement is not None else graph
     graph.check()
     return graph
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -24,6 +24,7 @@ def run(
     profile: int | None = None,
     hosts: Sequence[int] = (),
     device: torch.device | None = None,
+    observe: Callable[[Value, torch.Tensor], None] | None = None,
 ) -> tuple[list[torch.Tensor], dict[str, int]]:
     """Execute ``graph`` on real tensors; return its output tensors and the sizes of all Dims.
 
@@ -33,6 +34,7 @@ def run(
         profile: The one profile that must hold the sizes; any, if omitted.
         hosts: The values of the host inputs, in order.
         device: Where everything runs; the first input's, or the CPU, if omitted.
+        observe: Called with each result of a node as soon as it is there.
     """
     bindings = bind_dims(graph, [tuple(t.shape) for t in inputs], profile, hosts)
     real: dict[Value, torch.Tensor] = dict(zip(graph.inputs, inputs, strict=True))
@@ -49,6 +51,9 @@ def run(
             if bind_sizes is not None:
                 bindings.update(bind_sizes(results))
             real.update(zip(node.outputs, results, strict=True))
+            if observe is not None:
+                for value, result in zip(node.outputs, results, strict=True):
+                    observe(value, result)
             for value in set(node.inputs):
                 if last_use[value] is node and value not in keep:
                     del real[value]
