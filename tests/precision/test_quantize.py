@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 import trtnn
-from trtnn import InputError, OptionError, quantize
+from tests.real_builder import build, needs_builder
+from trtnn import InputError, OptionError, UnsupportedError, quantize
 from trtnn.ops.quantization import QuantizeDequantize
 
 
@@ -114,6 +115,19 @@ def test_e4m3_is_nearer_where_values_are_spread() -> None:
         n.op for n in trtnn.trace(model, images(1)).nodes if isinstance(n.op, QuantizeDequantize)
     ]
     assert {op.dtype for op in ops} == {torch.float8_e4m3fn}
+
+
+@needs_builder
+@pytest.mark.parametrize("half", [False, True])
+def test_the_real_builder_takes_weights_alone_and_e4m3(half: bool) -> None:
+    net, data = small(), images(1)
+    if half:
+        net, data = net.half(), [x.half() for x in data]
+    for how in ({"activations": False}, {"dtype": torch.float8_e4m3fn}):
+        model = quantize(net, data, **how)
+        assert len(build(trtnn.trace(model, data))) > 1000
+    with pytest.raises(UnsupportedError, match="int8 activations"):
+        build(trtnn.trace(quantize(net, data), data))
 
 
 @pytest.mark.parametrize(

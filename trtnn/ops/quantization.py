@@ -117,6 +117,16 @@ def _known(name: str, tensor: TensorT) -> TensorT:
     return tensor
 
 
+def rounded_within(function: str, input: TensorT, scale: Any, axis: int | None) -> TensorT:
+    """Return ``input`` with what is below -127 steps cut off: TensorRT has an entry for -128."""
+    held = scale if isinstance(scale, torch.Tensor) else tensor_of(float(scale), torch.float32)
+    around = [1] * spec_of(input).rank if axis is not None else []
+    if axis is not None:
+        around[axis_of(function, axis, len(around))] = -1
+    lowest = mul(reshape(_known("scale", held), around), -LARGEST[INT8])
+    return maximum(input, cast(lowest, spec_of(input).dtype))
+
+
 def _fake_quantize(
     function: str, input: TensorT, scale: Any, axis: int | None, zero_point: Any, ends: Any
 ) -> TensorT:
@@ -135,16 +145,7 @@ def _fake_quantize(
             f"{ends[0]} and {ends[1]}",
             hint="TensorRT's integers have a sign and 8 bits: quantize to torch.qint8",
         )
-    x = input
-    if ends[0] == -127:  # TensorRT's own lowest entry is -128: an entry below -127 is cut before
-        held = scale if isinstance(scale, torch.Tensor) else tensor_of(float(scale), torch.float32)
-        if axis is not None:
-            around = [1] * spec_of(input).rank
-            around[axis_of(function, axis, len(around))] = -1
-            held = reshape(held, around)
-        elif spec_of(held).rank:
-            held = reshape(held, ())
-        x = maximum(input, cast(mul(_known("scale", held), -127.0), spec_of(input).dtype))
+    x = input if ends[0] == -128 else rounded_within(function, input, scale, axis)
     return quantize_dequantize(x, scale, axis)
 
 

@@ -28,6 +28,7 @@ from trtnn.tracing.attributes import Attributes, reach
 from trtnn.tracing.forward import module_of
 from trtnn.tracing.known import State
 from trtnn.tracing.numbers import taking_sizes
+from trtnn.tracing.quantizers import quantizers_of
 from trtnn.tracing.recorder import Carried, Recorder
 from trtnn.tracing.regions import reading_autocast, region_around, stated
 from trtnn.tree import Tree, flatten, unflatten
@@ -95,7 +96,12 @@ def trace(
         recorder = Recorder(device, home, states)
         remaining = iter(names)
         args, kwargs = unflatten(tree, [_given(x, remaining, recorder, formats) for x in leaves])
-        with noted() as refusals, _tracing(recorder, module, [function]), _typed_errors(recorder):
+        with (
+            noted() as refusals,
+            quantizers_of(module),
+            _tracing(recorder, module, [function]),
+            _typed_errors(recorder),
+        ):
             result = function(*args, **kwargs)
             _require_none(refusals)
             outputs, structure, kept = _finish(recorder, result, recorder.inputs)
