@@ -289,7 +289,8 @@ class BuildOptions:
             is refitted as soon as it is built, and cannot be saved; the engine cache has it with
             its weights; with ``refit`` (10 and 11).
         weight_streaming: Let weights stay in host memory and stream in (10 and 11).
-        sparse_weights: Use kernels for weights of which two of four are 0 where they are.
+        sparse_weights: Use kernels for weights of which two of four are 0 where they are, as
+            ``trtnn.sparsify`` makes them.
         strict_nans: Do not rewrite what would hide a NaN, as ``x - x`` by 0 (10 and 11).
         distributive_independence: Compute each matrix of a batch, and each row of a reduction, by
             the same operations (10 and 11).

@@ -64,7 +64,8 @@ def quantize(
         exclude: Module paths that stay as they are, as ``"head"`` or ``"encoder.layer.0.*"``, and
             classes of modules.
         attention: Quantize both products of attention, too.
-        activations: Quantize what is computed, too; False: weights alone, which takes no data.
+        activations: Quantize what is computed, too; False: weights alone, for which one batch
+            will do.
         dtype: ``torch.int8``, or ``torch.float8_e4m3fn`` where the GPU has it.
         tolerance: The largest error that is right: relative L2 of an output against the module,
             on the first 16 batches. Layers are left as they are until it holds, the worst first.
