@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from trtnn.graph.graph import Graph as Graph
     from trtnn.loading import load as load
     from trtnn.module import Module as Module
-    from trtnn.precision.policy import Precision as Precision
     from trtnn.precision.calibrators import calibration_data as calibration_data
+    from trtnn.precision.policy import Precision as Precision
     from trtnn.precision.sparsity import sparsify as sparsify
     from trtnn.quantizing import QuantizedModel as QuantizedModel
     from trtnn.quantizing import quantize as quantize

@@ -28,9 +28,9 @@ from trtnn.ops.op import Spec
 from trtnn.options import BuildOptions, RuntimeOptions
 from trtnn.precision.border import given_as, traced_as
 from trtnn.precision.policy import Precision, precision_of
+from trtnn.precision.quantized import QuantizedModel
 from trtnn.precision.report import report_of
 from trtnn.precision.typing import Typed, typed
-from trtnn.precision.quantized import QuantizedModel
 from trtnn.run.allocating import AllocatingRunner
 from trtnn.run.calling import refuse_traced
 from trtnn.run.proof import prove

@@ -12,6 +12,7 @@ from trtnn.graph.graph import Constant, Graph, Node, Value
 from trtnn.graph.passes.rewriter import Rewriter
 from trtnn.ops.arithmetic import Cast, Elementwise, Scaled
 from trtnn.ops.op import Spec
+from trtnn.ops.quantization import QuantizeDequantize
 from trtnn.precision.islands import Islands
 from trtnn.precision.kinds import Kinds, floats, name_of
 from trtnn.precision.limits import masks_of, outside, too_large
@@ -109,7 +110,7 @@ class _Typing:
     # What a node is computed in -------------------------------------------------------------
 
     def _node(self, node: Node) -> None:
-        inputs, outputs = floats(node.inputs), floats(node.outputs)
+        inputs, outputs = floats(operands_of(node)), floats(node.outputs)
         if not inputs and not outputs:
             self.rewriter.keep(node)
             return
@@ -172,11 +173,12 @@ class _Typing:
             return
         if isinstance(op, Cast):  # to an integer: of the value as it is
             dtype = self.have[node.inputs[0]]
-        given = set(floats(node.inputs))
+        typed = set(floats(operands_of(node)))
         inputs = [
-            self._in(v, dtype or v.spec.dtype) if v in given else self.rewriter.value(v)
-            for v in node.inputs
+            self._in(v, dtype or v.spec.dtype) if v in typed else self.rewriter.value(v)
+            for v in operands_of(node)
         ]
+        inputs += map(self.rewriter.value, node.inputs[len(inputs) :])
         number = self._number(node, dtype)
         if number is not None:
             op, inputs = Scaled(node.op.kind, number), inputs[:1]  # type: ignore[attr-defined]
@@ -226,6 +228,11 @@ class _Typing:
         number, limits = float(constant.tensor), torch.finfo(dtype)
         fits = number == 0 or limits.smallest_normal <= abs(number) <= limits.max
         return None if fits or number != number or abs(number) == float("inf") else number
+
+
+def operands_of(node: Node) -> tuple[Value, ...]:
+    """Return the inputs of a node that have its type: a scale of 8 bits is float32 beside any."""
+    return node.inputs[:1] if isinstance(node.op, QuantizeDequantize) else node.inputs
 
 
 def bounded(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
