@@ -16,6 +16,7 @@ from trtnn.compiler import (
     library_for,
     optimize,
     place_for,
+    refuse_checks,
     run_stages,
     settings_of,
 )
@@ -41,11 +42,12 @@ def build(
     backend: str = TENSORRT,
     compute_capabilities: Sequence[str] = (),
     device: Any = None,
-    checks: str = "always",
+    int64_checks: str = "always",
     options: BuildOptions | None = None,
     cache: Any = None,
     progress: bool | None = None,
     execution: str = "sync",
+    checks: Any = None,
 ) -> None:
     """Compile a module into a file, which ``trtnn.load`` and ``HostModel`` read, and run nothing.
 
@@ -80,10 +82,11 @@ def build(
     ...     print(error.message)
     compute_capabilities: TensorRT builds for the GPU at hand
     """
+    refuse_checks(checks)
     module = unwrapped(module)
     choose("backend", backend, (TENSORRT, RTX))
     require_running(execution, 1, "own")
-    settings = settings_of(options, None, precision, checks, cache, progress, execution)
+    settings = settings_of(options, None, precision, int64_checks, cache, progress, execution)
     if inputs is None:
         raise InputError(
             "inputs: expected what compile(inputs=...) takes, got None",

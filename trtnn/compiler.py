@@ -91,7 +91,7 @@ def compile(
     backend: str = "auto",
     dynamic: bool = False,
     device: Any = None,
-    checks: str = "always",
+    int64_checks: str = "always",
     options: BuildOptions | None = None,
     cache: Any = None,
     progress: bool | None = None,
@@ -99,6 +99,7 @@ def compile(
     max_contexts: int = 4,
     memory: str = "own",
     runtime: RuntimeOptions | None = None,
+    checks: Any = None,
 ) -> CompiledModule:
     """Compile a module for the shapes and dtypes of ``inputs``.
 
@@ -118,8 +119,8 @@ def compile(
             the second engine takes the range seen so far, widened to powers of two, or, with a
             warning, as it is where the wider one cannot be compiled.
         device: Where inputs will be; the module's own, or the current GPU, if omitted.
-        checks: ``"always"``, or ``"first"``: the range of int64 inputs is checked on the first
-            call of a signature only, where TensorRT has no int64.
+        int64_checks: ``"always"``, or ``"first"``: the range of int64 inputs is checked on the
+            first call of a signature only, where TensorRT has no int64.
         options: What TensorRT's builder is told.
         cache: The folder where plans are kept, so that what was built once is only loaded: by
             default ``$TRTNN_CACHE_DIR``, else ``$XDG_CACHE_HOME/trtnn``, else ``~/.cache/trtnn``.
@@ -140,6 +141,7 @@ def compile(
             another.
         runtime: What contexts of TensorRT for RTX are told. It needs no engine cache, since a
             build takes about a second; what takes long is kept as ``runtime_cache`` says.
+        checks: The former name of ``int64_checks``.
 
     Raises:
         KeyboardInterrupt: Ctrl-C during a build.
@@ -155,13 +157,14 @@ def compile(
     torch.Size([3, 2])
     """
     refuse_traced()
+    refuse_checks(checks)
     if surplus:
         raise refuse_positional("compile", module, surplus)
     module = unwrapped(module)
     choose("backend", backend, ("auto", TENSORRT, RTX, "reference"))
     require_running(execution, max_contexts, memory)
     settings = settings_of(
-        options, runtime, precision, checks, cache, progress, execution, max_contexts, memory
+        options, runtime, precision, int64_checks, cache, progress, execution, max_contexts, memory
     )
     library = library_for(backend, settings)
     place = place_for(module, device, library)
@@ -177,7 +180,7 @@ def settings_of(
     options: BuildOptions | None,
     runtime: RuntimeOptions | None,
     precision: str | Precision,
-    checks: str,
+    int64_checks: str,
     cache: Any,
     progress: bool | None,  # noqa: FBT001
     execution: str,
@@ -185,7 +188,7 @@ def settings_of(
     memory: str = "own",
 ) -> Settings:
     """Return what ``compile`` and ``build`` are told alike, checked."""
-    choose("checks", checks, ("always", "first"))
+    choose("int64_checks", int64_checks, ("always", "first"))
     choose("progress", progress, (None, True, False))
     check_cache(cache)
     options = options if options is not None else BuildOptions()
@@ -196,7 +199,7 @@ def settings_of(
         raise OptionError(f"runtime: expected a trtnn.options.RuntimeOptions, got {runtime!r}")
     return Settings(
         precision_of(precision),
-        checks,
+        int64_checks,
         options,
         runtime,
         cache,
@@ -212,7 +215,7 @@ class Settings:
     """What ``compile`` was told beside module and inputs, once checked."""
 
     precision: Precision
-    checks: str
+    int64_checks: str
     options: BuildOptions
     runtime: RuntimeOptions
     cache: Any
@@ -227,7 +230,7 @@ class Settings:
 
     def described(self) -> dict[str, Any]:
         """Return what a saved file tells of them."""
-        names = ("execution", "checks", "options")
+        names = ("execution", "int64_checks", "options")
         return {**{name: getattr(self, name) for name in names}, "precision": str(self.precision)}
 
 
@@ -254,7 +257,7 @@ def run_stages(
             engine,
             lowered,
             device,
-            settings.checks,
+            settings.int64_checks,
             settings.max_contexts,
             execution=settings.execution,
             memory=settings.memory,
@@ -335,6 +338,15 @@ def _engine(
     return find_or_build(
         store, graph, library, options, make, tf32=tf32, device=device, module=name
     )
+
+
+def refuse_checks(given: Any) -> None:
+    """Raise OptionError where the former name of ``int64_checks`` is used."""
+    if given is not None:
+        raise OptionError(
+            f"checks: the argument is named int64_checks, got checks={given!r}",
+            hint=f"write int64_checks={given!r}; verify= says whether a new engine is checked",
+        )
 
 
 def choose(name: str, value: Any, allowed: tuple[Any, ...]) -> None:

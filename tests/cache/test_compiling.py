@@ -126,7 +126,9 @@ def test_a_hit_of_a_stripped_plan_makes_no_builder_either(world: World) -> None:
     assert held[0] == held[1] and net.weight.detach().numpy().tobytes() in held[0].values()
 
 
-@pytest.mark.parametrize("other", [{"checks": "first"}, {"options": BuildOptions(log_level=10)}])
+@pytest.mark.parametrize(
+    "other", [{"int64_checks": "first"}, {"options": BuildOptions(log_level=10)}]
+)
 def test_what_no_plan_depends_on_is_a_hit(other: dict[str, Any], world: World) -> None:
     world.compile()
     assert world.compile(**other)[1] == FOUND

@@ -62,7 +62,7 @@ class Hosted:
             device=torch.device("cpu"),
             precision="tf32",
             execution="sync",
-            checks="always",
+            int64_checks="always",
             options=BuildOptions(),
         )
         saved.write(path, {**manifest, "gpu": GPU}, engine.plan)

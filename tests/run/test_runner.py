@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from functools import partial
 from typing import Any
 
 import pytest
@@ -196,11 +197,18 @@ def test_what_is_no_tensor_is_named(made: Runner) -> None:
             made([given])  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize("option", ["precision", "backend", "checks"])
+@pytest.mark.parametrize("option", ["precision", "backend", "int64_checks"])
 def test_bad_options(option: str) -> None:
     arguments: Any = {option: "best"}
     with pytest.raises(trtnn.OptionError, match=f"{option}: expected one of"):
         trtnn.compile(torch.nn.ReLU(), **arguments)
+
+
+@pytest.mark.parametrize("make", [trtnn.compile, partial(trtnn.build, path="net.trtnn")])
+def test_the_former_name_of_an_option_names_the_new_one(make: Any) -> None:
+    with pytest.raises(trtnn.OptionError, match=r"checks: .* named int64_checks") as bad:
+        make(torch.nn.ReLU(), inputs=[torch.ones(2)], checks="first")
+    assert "write int64_checks='first'" in str(bad.value)
 
 
 def test_lazy_compiles_for_the_first_call_and_warns_on_another() -> None:

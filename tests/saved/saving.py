@@ -30,7 +30,7 @@ def manifest_of(model: CompiledModule, options: BuildOptions | None = None) -> d
         device=CPU,
         precision="tf32",
         execution="sync",
-        checks="always",
+        int64_checks="always",
         options=options or BuildOptions(),
         timing_digest=model.engine.timing_digest,
     )

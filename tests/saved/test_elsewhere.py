@@ -145,7 +145,7 @@ def test_what_compile_was_given_is_saved_and_saved_again(tmp_path: Path) -> None
         inputs=[X],
         device="cpu",
         precision="fp32",
-        checks="first",
+        int64_checks="first",
         cache=False,
         options=BuildOptions(builder_optimization_level=2, timing_cache=b""),
     )

@@ -241,7 +241,7 @@ def test_a_saved_model_knows_it() -> None:
         device=torch.device("cpu"),
         precision="tf32",
         execution="sync",
-        checks="always",
+        int64_checks="always",
         options=BuildOptions(),
     )
     again = restore(manifest)

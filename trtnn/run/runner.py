@@ -36,8 +36,8 @@ class Runner:
     Order in a call: check, allocate outputs, wait, execute.
 
     Args:
-        checks: ``"always"`` checks the range of narrowed int64 inputs on every call, ``"first"``
-            on the first call of each signature only.
+        int64_checks: ``"always"`` checks the range of narrowed int64 inputs on every call,
+            ``"first"`` on the first call of each signature only.
         max_contexts: How many calls may run at once; further ones wait.
         execution: ``"sync"``, ``"async"`` or ``"graph"``.
         memory: ``"own"``, or ``"shared"`` with the other engines of the device that share it.
@@ -54,13 +54,14 @@ class Runner:
         engine: Engine,
         graph: Interface,
         device: torch.device,
-        checks: str,
+        int64_checks: str,
         max_contexts: int = 4,
         *,
         execution: str = "sync",
         memory: str = "own",
     ) -> None:
-        self.engine, self.graph, self.device, self.checks = engine, graph, device, checks
+        self.engine, self.graph, self.device = engine, graph, device
+        self.int64_checks = int64_checks
         self.max_contexts, self.execution, self.memory = max_contexts, execution, memory
         library = engine.library
         self.known: dict[Any, Prepared] = {}
@@ -155,7 +156,7 @@ class Runner:
             engine,
             self.graph,
             device,
-            self.checks,
+            self.int64_checks,
             self.max_contexts,
             execution=self.execution,
             memory=self.memory,
@@ -285,7 +286,7 @@ class Runner:
     ) -> torch.Tensor:
         """Return an int64 input as int32, where TensorRT has no int64, or an int32 one as int64."""
         result = tensor.to(dtype)
-        if dtype is torch.int32 and (self.checks == "always" or name not in prepared.said):
+        if dtype is torch.int32 and (self.int64_checks == "always" or name not in prepared.said):
             if bool((result != tensor).any()):
                 raise InputError(
                     f"{name}: int64 values beyond {INT32.min} to {INT32.max}, and "

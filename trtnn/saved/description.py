@@ -73,7 +73,7 @@ def describe(
     device: torch.device,
     precision: str,
     execution: str,
-    checks: str,
+    int64_checks: str,
     options: BuildOptions,
     timing_digest: str | None = None,
     capabilities: Sequence[str] = (),
@@ -103,7 +103,7 @@ def describe(
         "gpu": None if capabilities else gpu_of(device),
         "precision": precision,
         "execution": execution,
-        "checks": checks,
+        "checks": int64_checks,
         "options": options.describe(),
         "engine": {
             "package": library.target.package,

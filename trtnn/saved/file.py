@@ -20,7 +20,7 @@ text (``"2*batch + 1"``), which ``trtnn.saved.notation`` reads; a dtype is PyTor
 - ``platform``: ``system`` and ``machine``.
 - ``gpu``: ``name``, ``compute_capability`` [major, minor], ``sm_count``; null without a GPU, and
   for TensorRT for RTX.
-- ``precision``, ``execution``, ``checks``: as ``compile`` was given them.
+- ``precision``, ``execution``: as ``compile`` was given them; ``checks``: its ``int64_checks``.
 - ``options``: the build options that were not at their default.
 - ``engine``: ``package``, the name of the library's module; ``compute_capabilities`` of the GPUs
   that a plan of TensorRT for RTX is for (``"8.9"``), on any platform; ``version_compatible``;
