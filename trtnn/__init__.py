@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from trtnn.errors import TraceError as TraceError
     from trtnn.errors import TrtnnError as TrtnnError
     from trtnn.errors import UnsupportedError as UnsupportedError
+    from trtnn.errors import VerifyWarning as VerifyWarning
+    from trtnn.errors import WrongEngineError as WrongEngineError
     from trtnn.graph.graph import Graph as Graph
     from trtnn.loading import load as load
     from trtnn.module import Module as Module
@@ -77,6 +79,8 @@ _HOMES = {
             "TraceError",
             "TrtnnError",
             "UnsupportedError",
+            "VerifyWarning",
+            "WrongEngineError",
         ),
         "errors",
     ),

@@ -21,10 +21,12 @@ from trtnn.compiler import (
     settings_of,
 )
 from trtnn.engine.builder import build_plan
+from trtnn.engine.verified import Verified
 from trtnn.errors import InputError, OptionError
 from trtnn.ops.quantization import QuantizeDequantize
 from trtnn.options import BuildOptions
 from trtnn.precision.policy import Precision
+from trtnn.run.subject import require_verify
 from trtnn.saved.description import describe
 from trtnn.saved.file import write
 from trtnn.tracing.forward import _parameters, unwrapped
@@ -47,6 +49,7 @@ def build(
     cache: Any = None,
     progress: bool | None = None,
     execution: str = "sync",
+    verify: Any = True,
     checks: Any = None,
 ) -> None:
     """Compile a module into a file, which ``trtnn.load`` and ``HostModel`` read, and run nothing.
@@ -86,7 +89,16 @@ def build(
     module = unwrapped(module)
     choose("backend", backend, (TENSORRT, RTX))
     require_running(execution, 1, "own")
-    settings = settings_of(options, None, precision, int64_checks, cache, progress, execution)
+    settings = settings_of(
+        options,
+        None,
+        precision,
+        int64_checks,
+        cache,
+        progress,
+        execution,
+        verify=require_verify(verify, lazy=False),
+    )
     if inputs is None:
         raise InputError(
             "inputs: expected what compile(inputs=...) takes, got None",
@@ -152,6 +164,7 @@ def _ahead(
         library,
         device=place,
         capabilities=targets,
+        verified=Verified(why="built without a GPU to run it"),
         **settings.described(),
     )
     return manifest, bytes(built.plan)

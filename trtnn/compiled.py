@@ -11,6 +11,7 @@ import torch
 
 from trtnn.engine.engine import Engine
 from trtnn.engine.refit import refit
+from trtnn.engine.verified import OFF, Verified
 from trtnn.errors import InputError, OptionError, UnsupportedError
 from trtnn.graph.graph import Interface
 from trtnn.ops.op import Spec
@@ -183,6 +184,20 @@ class CompiledModule:
     def backend(self) -> str:
         """``"tensorrt"``, ``"tensorrt_rtx"`` or ``"reference"``."""
         return "reference" if self.engine is None else self.engine.library.target.package
+
+    @property
+    def verified(self) -> Verified:
+        """Whether the engine ran beside its graph when it was built, and what was found.
+
+        >>> import trtnn
+        >>> x = torch.ones(2)
+        >>> print(trtnn.compile(torch.nn.ReLU(), inputs=[x], backend="reference").verified)
+        not verified: the reference runs the graph itself, and there is no engine
+        """
+        if self.engine is None:
+            return Verified(why="the reference runs the graph itself, and there is no engine")
+        found = self.engine.verified
+        return Verified(why=OFF) if found is None else found
 
     @property
     def execution(self) -> str:

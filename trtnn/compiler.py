@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -33,11 +34,12 @@ from trtnn.precision.report import report_of
 from trtnn.precision.typing import Typed, typed
 from trtnn.run.allocating import AllocatingRunner
 from trtnn.run.calling import refuse_traced
-from trtnn.run.proof import prove
 from trtnn.run.reference import Reference
 from trtnn.run.runner import Runner
+from trtnn.run.subject import Call, Subject, require_verify, subject_of
+from trtnn.run.verification import verify as verify_engine
 from trtnn.saved.description import describe, gpu_of
-from trtnn.tracing.assumptions import verify
+from trtnn.tracing.assumptions import verify as verify_assumptions
 from trtnn.tracing.attributes import Attributes
 from trtnn.tracing.forward import _parameters, module_of, refuse_positional, unwrapped
 from trtnn.tracing.signature import Input, Signature, declare, require_unchanged
@@ -99,6 +101,7 @@ def compile(
     max_contexts: int = 4,
     memory: str = "own",
     runtime: RuntimeOptions | None = None,
+    verify: Any = True,
     checks: Any = None,
 ) -> CompiledModule:
     """Compile a module for the shapes and dtypes of ``inputs``.
@@ -141,6 +144,14 @@ def compile(
             another.
         runtime: What contexts of TensorRT for RTX are told. It needs no engine cache, since a
             build takes about a second; what takes long is kept as ``runtime_cache`` says.
+        verify: Run a newly built engine beside its graph before it is given out: ``True``, on the
+            first call's own tensors where compile is lazy, else on made-up ones (normal floats,
+            indices over the whole table that they are for, masks that begin with 1, and what
+            ``Input(low=, high=)`` says), at opt, max and min of each profile as far as a tenth of
+            the build's time, or a second, lasts. The inputs of a call, as a tuple, list or dict:
+            on these. ``False``: not. ``model.verified`` says what was found. It finds what is
+            further off than rounding explains: a bias, mask, batch element or channel that is
+            wrong; not an epsilon of 1e-6, nor what other inputs would show.
         checks: The former name of ``int64_checks``.
 
     Raises:
@@ -151,6 +162,7 @@ def compile(
         TraceError: Code in ``forward`` that has no meaning in a graph.
         UnsupportedError: Something that trtnn or this TensorRT cannot express.
         BuildError: TensorRT refused the network; carries its log lines.
+        WrongEngineError: It built an engine that computes something else.
 
     >>> model = compile(torch.nn.Linear(4, 2), inputs=[Input((3, 4))], backend="reference")
     >>> model(torch.zeros(3, 4)).shape
@@ -164,7 +176,16 @@ def compile(
     choose("backend", backend, ("auto", TENSORRT, RTX, "reference"))
     require_running(execution, max_contexts, memory)
     settings = settings_of(
-        options, runtime, precision, int64_checks, cache, progress, execution, max_contexts, memory
+        options,
+        runtime,
+        precision,
+        int64_checks,
+        cache,
+        progress,
+        execution,
+        max_contexts,
+        memory,
+        verify=require_verify(verify, lazy=inputs is None),
     )
     library = library_for(backend, settings)
     place = place_for(module, device, library)
@@ -186,6 +207,8 @@ def settings_of(
     execution: str,
     max_contexts: int = 4,
     memory: str = "own",
+    *,
+    verify: Any,
 ) -> Settings:
     """Return what ``compile`` and ``build`` are told alike, checked."""
     choose("int64_checks", int64_checks, ("always", "first"))
@@ -207,6 +230,7 @@ def settings_of(
         execution,
         max_contexts,
         memory,
+        verify,
     )
 
 
@@ -223,6 +247,7 @@ class Settings:
     execution: str
     max_contexts: int
     memory: str
+    verify: Any
 
     @property
     def tf32(self) -> bool:
@@ -240,8 +265,13 @@ def run_stages(
     library: TensorRT | None,
     device: torch.device,
     signature: Signature,
+    call: Call | None = None,
 ) -> CompiledModule:
-    """Run the stages in order: this is what compiling is."""
+    """Run the stages in order: this is what compiling is.
+
+    Args:
+        call: The arguments of the call that a lazy model is compiled for.
+    """
     chosen, signature = graph_of(module, settings.precision, library, signature, device)
     graph, parameters = chosen.graph, _parameters(module)
     report = report_of(chosen)
@@ -250,7 +280,17 @@ def run_stages(
         return CompiledModule(graph, signature, parameters, runs, None, report=report)
     lowered = optimize(graph, library)
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
-        engine = _engine(module, settings, library, device, lowered)
+        subject = subject_of(
+            module,
+            graph,
+            lowered,
+            device,
+            signature,
+            tf32=settings.tf32,
+            verify=settings.verify,
+            call=call,
+        )
+        engine = _engine(module, settings, library, device, lowered, subject)
         lowered = lowered.boundary()  # the engine has the weights now
         counted = any(depends_on_data(*v.spec.shape) for v in lowered.outputs)
         runner = (AllocatingRunner if counted else Runner)(
@@ -270,6 +310,7 @@ def run_stages(
         library,
         device=device,
         timing_digest=engine.timing_digest,
+        verified=engine.verified,
         capabilities=_own_capability(library, gpu_of(device)),
         **settings.described(),
     )
@@ -292,7 +333,7 @@ def graph_of(
         precision.require_types(library.target)
     traced = traced_as(signature, precision)
     graph = noted(_trace(module, traced, device))
-    graph = verify(graph, traced, lambda other: _trace(module, other, device))
+    graph = verify_assumptions(graph, traced, lambda other: _trace(module, other, device))
     return typed(graph, precision), given_as(signature, precision)
 
 
@@ -309,8 +350,9 @@ def _engine(
     library: TensorRT,
     device: torch.device,
     graph: Graph,
+    subject: Subject | None,
 ) -> Engine:
-    """Find the engine of a lowered graph in the cache, or build it."""
+    """Find the engine of a lowered graph in the cache, or build it, and verify it."""
     name = getattr(module, "__qualname__", type(module).__qualname__)
     options, tf32, gpu = settings.options, settings.tf32, gpu_of(device)
     keep_kernels(library, gpu, settings.cache)
@@ -319,6 +361,7 @@ def _engine(
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
     def make(**how: Any) -> Engine:
+        start = time.perf_counter()
         engine = build_engine(
             graph,
             library,
@@ -329,14 +372,21 @@ def _engine(
             capabilities=_own_capability(library, gpu),
             **how,
         )
-        if options.refit is not None and not library.trusted_refits:
-            owner = module_of(module)
-            state = owner.state_dict() if owner is not None else {}
-            prove(engine, graph, device, state)  # before the cache may have it
+        if subject is not None:  # before the cache may have it
+            seconds = time.perf_counter() - start
+            engine.verified = verify_engine(engine, subject, build_seconds=seconds)
         return engine
 
     return find_or_build(
-        store, graph, library, options, make, tf32=tf32, device=device, module=name
+        store,
+        graph,
+        library,
+        options,
+        make,
+        tf32=tf32,
+        device=device,
+        module=name,
+        subject=subject,
     )
 
 

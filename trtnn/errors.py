@@ -100,6 +100,10 @@ class BuildError(TrtnnError, RuntimeError):
     """TensorRT refused a layer, a build, a plan or a context; carries its own log lines."""
 
 
+class WrongEngineError(BuildError):
+    """An engine that computes something else than its graph; nothing of it is kept."""
+
+
 class StreamError(TrtnnError, RuntimeError):
     """A call on a stream that cannot take it."""
 
@@ -130,6 +134,10 @@ class CopyWarning(UserWarning):
 
 class AssumptionWarning(UserWarning):
     """An answer about a size that changed nothing on random inputs, and may on others."""
+
+
+class VerifyWarning(UserWarning):
+    """An engine that is further off than rounding explains, or that could not be verified."""
 
 
 class RecompileWarning(UserWarning):

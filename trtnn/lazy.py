@@ -17,6 +17,7 @@ from trtnn.errors import InputError, RecompileWarning, TrtnnError
 from trtnn.ops.op import Spec
 from trtnn.run.bound import BoundCall
 from trtnn.run.calling import refuse_traced
+from trtnn.run.subject import Call
 from trtnn.sizes.dims import Dim
 from trtnn.sizes.solutions import bind_dims
 from trtnn.source import warn_user
@@ -35,14 +36,14 @@ class LazyModule(CompiledModule):
     ``save``, is an error where there are several.
 
     Args:
-        build: Compiles for a signature.
+        build: Compiles for a signature; the arguments of the call show what to verify with.
         dynamic: Whether a dim that changes from one call to the next becomes a Dim.
     """
 
     def __init__(
         self,
         parameters: inspect.Signature,
-        build: Callable[[Signature], CompiledModule],
+        build: Callable[[Signature, Call], CompiledModule],
         *,
         dynamic: bool,
     ) -> None:
@@ -148,7 +149,7 @@ class LazyModule(CompiledModule):
         model = self._models.get(key)
         if model is None or (self._dynamic and not _takes(model, signature)):
             self._admit(signature)
-            model = self._made([*seen, signature])
+            model = self._made([*seen, signature], (args, kwargs))
             if self._state is not None:
                 model.refit(self._state)
             self._built += 1
@@ -157,19 +158,19 @@ class LazyModule(CompiledModule):
             self._known.clear()  # of an engine that a wider one replaces
         return model
 
-    def _made(self, calls: Sequence[Signature]) -> CompiledModule:
+    def _made(self, calls: Sequence[Signature], call: Call) -> CompiledModule:
         """Compile for the last of some calls that differ in sizes only, or for all of them."""
         latest = calls[-1]
         if not self._dynamic or len(calls) == 1:
             self._announce(latest, calls[:-1])
-            return self._compile(latest)
+            return self._compile(latest, call)
         wide, seen = (widen(calls, round_up=up) for up in (True, False))
         try:
-            return self._compile(wide)
+            return self._compile(wide, call)
         except Exception as error:  # of forward's own too, of whatever type
             if wide == seen:
                 raise
-            model = self._compile(seen)
+            model = self._compile(seen, call)
             why = error.message if isinstance(error, TrtnnError) else repr(error)
             warn_user(
                 f"{_ranges(wide)} cannot be compiled, so the engine takes {_ranges(seen)}, what "

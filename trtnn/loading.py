@@ -12,6 +12,7 @@ import torch
 from trtnn.cache.kernels import keep_kernels
 from trtnn.compiled import CompiledModule, find_device, require_running
 from trtnn.engine.engine import Engine
+from trtnn.engine.verified import Verified
 from trtnn.errors import AbsentError, OptionError
 from trtnn.ops.masks import depends_on_data
 from trtnn.options import RuntimeOptions
@@ -86,6 +87,8 @@ def load(
     with current:
         engine = Engine(saved.plan, library, host_code=allow_host_code)
         engine.timing_digest = manifest["engine"].get("timing_digest")
+        if found := manifest.get("verified"):
+            engine.verified = Verified.of(found)
         require_agreement(border, str(path), library, engine.handle)
         counted = any(depends_on_data(*v.spec.shape) for v in model.graph.outputs)
         kind = AllocatingRunner if counted else Runner

@@ -21,7 +21,7 @@ from tests.on_double import on_double
 from tests.refitting import BERT, REFIT, WRONG, Small, Twins, X
 from tests.tracing.test_recipes import shaken
 from tests.zoo import MODELS, build_lively
-from trtnn import BuildError, UnsupportedError
+from trtnn import BuildError, UnsupportedError, WrongEngineError
 from trtnn.graph.interpreter import run
 from trtnn.options import BuildOptions
 from trtnn.run import reference
@@ -215,7 +215,7 @@ def test_what_8_6_builds_wrong_is_refused(dtype: torch.dtype, tmp_path: Path) ->
     chosen: Any = {"inputs": given, "precision": "fp32", "cache": tmp_path / "cache"}
     plain = trtnn.compile(net, **chosen, options=BuildOptions(timing_cache=False))
     if plain.engine.library.target.version.startswith("8.6"):
-        with pytest.raises(UnsupportedError, match="gives wrong results"):
+        with pytest.raises(WrongEngineError, match="an engine that is wrong"):
             trtnn.compile(net, **chosen, options=BuildOptions(refit="refit", timing_cache=False))
 
 

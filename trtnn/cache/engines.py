@@ -17,9 +17,12 @@ import torch
 from trtnn.cache.folder import Cache, Entry, Summary
 from trtnn.engine.engine import Engine
 from trtnn.engine.refit import make_refittable
+from trtnn.engine.verified import Verified
 from trtnn.graph.graph import Graph, Node
 from trtnn.ops.op import Spec
 from trtnn.options import BuildOptions
+from trtnn.run.subject import Subject
+from trtnn.run.verification import verify
 from trtnn.saved.agreement import require_agreement
 from trtnn.saved.border import Border, Described
 from trtnn.saved.description import gpu_of
@@ -50,12 +53,15 @@ def find_or_build(
     tf32: bool,
     device: torch.device,
     module: str = "",
+    subject: Subject | None = None,
 ) -> Engine:
     """Return the engine of a lowered graph: a hit asks TensorRT for a runtime, never a builder.
 
     Args:
         build: Builds it, given the cache's file of timings, if any, as ``timings_file``.
         module: What ``trtnn cache list`` calls it.
+        subject: What an engine is held against that nobody verified yet; ``build`` verifies its
+            own.
     """
     gpu = gpu_facts(device)
     if cache is None or gpu is None:
@@ -72,13 +78,29 @@ def find_or_build(
         require_agreement(_border(graph), "the plan in the cache", library, engine.handle)
         engine.timing_digest = entry.summary.timing_digest
         make_refittable(engine, graph, options)
+        if entry.summary.verified is not None:
+            engine.verified = Verified.of(json.loads(entry.summary.verified))
+        if subject is not None and _is_open(engine, subject):
+            engine.verified = verify(engine, subject)
+            with suppress(OSError):  # then the next one verifies it too
+                cache.write(key, entry.plan, about(engine))
         return engine
+
+    def about(engine: Engine) -> Summary:
+        found = None if engine.verified is None else json.dumps(engine.verified.described())
+        return summary(engine.timing_digest, found)
 
     def make() -> tuple[Engine, bytes, Summary]:
         engine = build(timings_file=timings)
-        return engine, engine.whole_plan, summary(engine.timing_digest)
+        return engine, engine.whole_plan, about(engine)
 
     return cache.obtain(key, use, make)
+
+
+def _is_open(engine: Engine, subject: Subject) -> bool:
+    """Say whether nobody verified an engine, or could not, and other inputs are given now."""
+    found = engine.verified
+    return found is None or (not found and subject.given is not None)
 
 
 def _border(graph: Graph) -> Border:

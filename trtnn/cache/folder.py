@@ -52,6 +52,7 @@ class Summary:
     gpu: str = ""
     tensorrt: str = ""
     timing_digest: str | None = None
+    verified: str | None = None  # as JSON
 
 
 @dataclass(frozen=True)
@@ -313,7 +314,8 @@ def _summary(path: Path, head: bytes) -> tuple[str, Summary]:
     try:
         facts = json.loads(head)
         key, summary = facts.pop("key"), Summary(**facts)
-        texts = [value for name, value in facts.items() if (name, value) != ("timing_digest", None)]
+        absent = (("timing_digest", None), ("verified", None))
+        texts = [value for name, value in facts.items() if (name, value) not in absent]
         if not all(isinstance(value, str) for value in (key, *texts)):
             raise TypeError("a fact that is no text")
         return str(key), summary

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trtnn.engine.verified import Verified
 from trtnn.errors import BuildError
 from trtnn.graph.graph import Graph
 from trtnn.graph.program import Program, Slot
@@ -41,11 +42,13 @@ class Engine:
             of one built without a timing cache.
         timing_digest: The SHA-256 of the timing cache that the build started from.
         refittable: How new weights are made; None of an engine that takes none.
+        verified: What is known of its results; None where nobody was to look.
     """
 
     timing_cache: bytes | None = None
     timing_digest: str | None = None
     refittable: Refittable | None = None
+    verified: Verified | None = None
 
     def __init__(
         self, plan: Any, library: TensorRT | None = None, *, host_code: bool = False
@@ -133,7 +136,7 @@ class Engine:
         other = Engine(self.whole_plan, self.library, host_code=self._host_code)
         other._plan = self._plan
         other.timing_cache, other.timing_digest = self.timing_cache, self.timing_digest
-        other.refittable = self.refittable
+        other.refittable, other.verified = self.refittable, self.verified
         return other
 
     def serialize(self) -> bytes:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
 from trtnn.graph.graph import Graph, Value, as_tuple
+from trtnn.ops.op import Op
 from trtnn.sizes.solutions import bind_dims
+
+Compute = Callable[[Op, list[torch.Tensor]], Any]
+"""What an op gives for real operands: one tensor, or a tuple of them."""
 
 
 class Bound:
@@ -25,6 +30,7 @@ def run(
     hosts: Sequence[int] = (),
     device: torch.device | None = None,
     observe: Callable[[Value, torch.Tensor], None] | None = None,
+    compute: Compute = lambda op, operands: op.reference(*operands),
 ) -> tuple[list[torch.Tensor], dict[str, int]]:
     """Execute ``graph`` on real tensors; return its output tensors and the sizes of all Dims.
 
@@ -35,6 +41,7 @@ def run(
         hosts: The values of the host inputs, in order.
         device: Where everything runs; the first input's, or the CPU, if omitted.
         observe: Called with each result of a node as soon as it is there.
+        compute: How an op is computed; as its reference does, if omitted.
     """
     bindings = bind_dims(graph, [tuple(t.shape) for t in inputs], profile, hosts)
     real: dict[Value, torch.Tensor] = dict(zip(graph.inputs, inputs, strict=True))
@@ -46,7 +53,7 @@ def run(
     with torch.no_grad(), device:  # factories such as arange make their tensors there
         for node in graph.nodes:
             operation = node.op.at(bindings)
-            results = as_tuple(operation.reference(*(real[v] for v in node.inputs)))
+            results = as_tuple(compute(operation, [real[v] for v in node.inputs]))
             bind_sizes = getattr(node.op, "bind_sizes", None)
             if bind_sizes is not None:
                 bindings.update(bind_sizes(results))

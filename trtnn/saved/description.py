@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from trtnn.engine.verified import Verified
 from trtnn.errors import LoadError, TrtnnError, UnsupportedError
 from trtnn.graph.graph import Interface, Value
 from trtnn.ops.op import Spec
@@ -77,6 +78,7 @@ def describe(
     options: BuildOptions,
     timing_digest: str | None = None,
     capabilities: Sequence[str] = (),
+    verified: Verified | None = None,
 ) -> dict[str, Any]:
     """Return the manifest of a compiled model, without what ``saved.file.write`` adds.
 
@@ -85,6 +87,7 @@ def describe(
         device: The GPU that a plan of TensorRT is for.
         timing_digest: The SHA-256 of the timing cache that the build started from.
         capabilities: The GPUs that a plan of TensorRT for RTX is for, by compute capability.
+        verified: What was found when the engine ran beside its graph; None: nobody looked.
 
     Raises:
         UnsupportedError: It has a constant, a result or a structure that a file cannot hold; the
@@ -114,6 +117,7 @@ def describe(
             "refit": options.refit,
             "timing_digest": timing_digest,
         },
+        "verified": None if verified is None else verified.described(),
         **_interface(graph, signature, parameters),
         "graph": str(graph),
     }

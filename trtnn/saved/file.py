@@ -26,6 +26,10 @@ text (``"2*batch + 1"``), which ``trtnn.saved.notation`` reads; a dtype is PyTor
   that a plan of TensorRT for RTX is for (``"8.9"``), on any platform; ``version_compatible``;
   ``host_code`` (the plan holds code for the host); ``hardware_compatibility_level``; ``refit``;
   ``timing_digest`` (the SHA-256 of the timing cache that the build started from).
+- ``verified``: what was found when the new engine ran beside its graph, as
+  ``trtnn.engine.verified.Verified`` has it: ``why`` it is not verified (empty where it is),
+  ``measured`` (``output``, ``norm``, ``error``, ``rounding``, ``bar``), ``sizes``, ``notes`` and
+  ``seconds``; null where nobody looked. The first files have none.
 - ``plan``: ``sha256`` and ``bytes``.
 - ``dims``: by name, ``profiles`` [[min, opt, max], ...] and ``depends_on_data``: known only once
   the engine has run, and then at most its max.

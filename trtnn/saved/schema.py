@@ -95,6 +95,7 @@ def _anything(value: Any, where: str) -> None:
 
 TEXT = _typed(str, "a text")
 NAME = _typed(str, "a name", bool)
+NUMBER = _typed(float, "a number of 0 or more", lambda value: 0 <= value < math.inf)
 FLAG = _typed(bool, "true or false")
 COUNT = _typed(int, "an int of 0 or more", lambda value: 0 <= value <= GREATEST)
 IDENTIFIER = _typed(str, "an identifier", str.isidentifier)
@@ -195,6 +196,8 @@ TENSOR = {"name": NAME, "dtype": _one_of(*DTYPES), "shape": _listed(_size)}
 KINDS = "POSITIONAL_ONLY POSITIONAL_OR_KEYWORD VAR_POSITIONAL KEYWORD_ONLY VAR_KEYWORD".split()
 PARAMETER = {"name": IDENTIFIER, "kind": _one_of(*KINDS)}
 FORMAT_NAMES = sorted({form for form, _ in FORMATS})
+MEASURED = {"output": COUNT, "norm": TEXT, "error": NUMBER, "rounding": NUMBER, "bar": NUMBER}
+LATER = ("verified",)  # keys that the first files had not
 MANIFEST: Mapping[str, Check] = {
     "format": COUNT,
     "versions": _named(_optional(VERSION)),
@@ -217,6 +220,17 @@ MANIFEST: Mapping[str, Check] = {
         # The first files knew one package, and no list of GPUs.
         package=_one_of(TENSORRT, RTX),
         compute_capabilities=_listed(VERSION),
+    ),
+    "verified": _optional(
+        _record(
+            {
+                "why": TEXT,
+                "measured": _listed(_record(MEASURED)),
+                "sizes": _listed(TEXT),
+                "notes": _listed(TEXT),
+                "seconds": NUMBER,
+            }
+        )
     ),
     "plan": _record({"sha256": DIGEST, "bytes": COUNT}),
     "dims": _named(
@@ -250,6 +264,8 @@ MANIFEST: Mapping[str, Check] = {
 def require_form(manifest: Mapping[str, Any]) -> None:
     """Raise LoadError where a manifest has other keys, or values of another form, than it may."""
     for key in (*manifest, *MANIFEST):
+        if key in LATER and key not in manifest:
+            continue
         if key not in MANIFEST or key not in manifest:
             what = "an unknown" if key in manifest else "no"
             raise LoadError(f"the manifest has {what} key {key[:60]!r}")

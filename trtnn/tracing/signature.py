@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -40,6 +41,8 @@ class Input:
             ``torch.channels_last`` of a tensor (N, C, H, W), ``torch.channels_last_3d`` of one
             (N, C, D, H, W). The dtype is float32, or float16 or bfloat16 with a multiple of 8
             channels; TensorRT refuses another at compile. ``shape`` stays in PyTorch's order.
+        low, high: Between which values a call's entries lie, both included; ``compile`` verifies a
+            new engine with such. No call is refused for them.
 
     Raises:
         ShapeError: An entry of ``shape`` is none of these.
@@ -58,6 +61,8 @@ class Input:
     name: str | None = None
     host: bool = field(default=False, kw_only=True)
     memory_format: torch.memory_format = field(default=torch.contiguous_format, kw_only=True)
+    low: float | None = field(default=None, kw_only=True)
+    high: float | None = field(default=None, kw_only=True)
     _trtnn_leaf: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -70,6 +75,7 @@ class Input:
                 "Input: expected a memory_format of torch.contiguous_format, torch.channels_last "
                 f"or torch.channels_last_3d, got {self.memory_format!r}"
             )
+        self._check_range()
         if self.host:
             self._check_host()
             return
@@ -88,6 +94,19 @@ class Input:
                 )
 
         self._check_format()
+
+    def _check_range(self) -> None:
+        for name in ("low", "high"):
+            value = getattr(self, name)
+            kinds = (int, float) if self.dtype.is_floating_point else (int,)
+            if value is not None and (type(value) not in kinds or not math.isfinite(value)):
+                raise InputError(
+                    f"Input: expected {name} to be a finite number of {self.dtype}, got {value!r}"
+                )
+            if value is not None and self.host:
+                raise InputError(f"Input: the range of a host input is its Dim, got {name}={value}")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise InputError(f"Input: low={self.low} is above high={self.high}")
 
     def _check_format(self) -> None:
         rank = RANKS.get(self.memory_format, len(self.shape))
@@ -112,6 +131,8 @@ Declared = dict[str, tuple[Dim, str]]
 """The Dims of a declaration by name, each with the first input that has it."""
 
 
+Range = tuple[float | None, float | None]
+
 Place = Any
 """Where an argument goes: the name of its parameter; of ``*args`` also its index, of ``**kwargs``
 also its key, as a tuple of both."""
@@ -127,6 +148,7 @@ class Signature:
 
     Attributes:
         by_keyword: The parameters that ``forward`` is called with by keyword.
+        ranges: The low and high that were declared of an input's values, by name.
         keys: What tells constants apart, as they were when they were declared.
     """
 
@@ -136,6 +158,7 @@ class Signature:
     dims: tuple[Dim, ...]
     by_keyword: frozenset[str]
     formats: Mapping[str, str] = field(default_factory=dict)
+    ranges: Mapping[str, Range] = field(default_factory=dict, compare=False)
     keys: tuple[Any, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -295,8 +318,13 @@ def from_arguments(bound: inspect.BoundArguments, by_name: Iterable[str]) -> Sig
         for name, leaf in zip(names, leaves, strict=True)
         if isinstance(leaf, Input) and leaf.memory_format in RANKS
     }
+    ranges = {
+        name: (leaf.low, leaf.high)
+        for name, leaf in zip(names, leaves, strict=True)
+        if isinstance(leaf, Input) and (leaf.low, leaf.high) != (None, None)
+    }
     by_keyword = frozenset(name for name in by_name if _takes_keyword(bound.signature, name))
-    result = Signature(tree, tuple(kept), tuple(names), (), by_keyword, formats)
+    result = Signature(tree, tuple(kept), tuple(names), (), by_keyword, formats, ranges)
     _require_names(result.given)
     count_profiles([dim for dim, _ in dims.values()])  # refuses numbers that differ
     shapes = ((name, spec.shape) for name, spec in result.specs.items())

@@ -290,11 +290,6 @@ class TensorRT:
         """Whether a refit can replace weights of integers; STRIP_PLAN came with that."""
         return "STRIP_PLAN" in self.trt.BuilderFlag.__members__
 
-    @property
-    def trusted_refits(self) -> bool:
-        """Whether refittable engines are built right; 8.6.0 is known to build some wrong."""
-        return self.refits_integers  # which tells 10 and later
-
     def check_options(self, options: BuildOptions) -> None:
         """Refuse the options that this TensorRT lacks, before anything is built for them."""
         check(self.trt, options)
