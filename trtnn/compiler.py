@@ -30,6 +30,7 @@ from trtnn.options import BuildOptions, RuntimeOptions
 from trtnn.precision.border import given_as, traced_as
 from trtnn.precision.policy import Precision, precision_of
 from trtnn.precision.quantized import QuantizedModel
+from trtnn.precision.ranges import observed
 from trtnn.precision.report import report_of
 from trtnn.precision.typing import Typed, typed
 from trtnn.run.allocating import AllocatingRunner
@@ -334,7 +335,8 @@ def graph_of(
     traced = traced_as(signature, precision)
     graph = noted(_trace(module, traced, device))
     graph = verify_assumptions(graph, traced, lambda other: _trace(module, other, device))
-    return typed(graph, precision), given_as(signature, precision)
+    observe = partial(observed, declared=signature.ranges) if precision.ranges else None
+    return typed(graph, precision, observe), given_as(signature, precision)
 
 
 def _own_capability(library: TensorRT, gpu: Mapping[str, Any] | None) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -40,11 +40,14 @@ class Typed:
     choices: tuple[Choice, ...]
 
 
-def typed(graph: Graph, precision: Precision, ranges: Mapping[Value, float] | None = None) -> Typed:
+Observe = Callable[[Graph], Mapping[Value, float]]
+
+
+def typed(graph: Graph, precision: Precision, observe: Observe | None = None) -> Typed:
     """Return ``graph`` with each float value in the type that ``precision`` gives it.
 
     Args:
-        ranges: The greatest absolute entry of values, where it is known.
+        observe: Gives the greatest absolute entry of values, as far as it is known.
 
     Raises:
         OptionError: ``precision`` names what the graph does not have.
@@ -55,7 +58,9 @@ def typed(graph: Graph, precision: Precision, ranges: Mapping[Value, float] | No
     if precision.low is None and not asks and not says:
         return Typed(graph, ())
     # A norm is folded in float64 from the parameters as they are, and the result rounded once.
-    return _Typing(passes.fold_norms(graph), precision, ranges or {}).run()
+    graph = passes.fold_norms(graph)
+    asks = observe is not None and precision.low == torch.float16
+    return _Typing(graph, precision, observe(graph) if asks else {}).run()  # type: ignore[misc]
 
 
 class _Typing:

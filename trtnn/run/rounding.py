@@ -38,7 +38,7 @@ def kind_of(graph: Graph, *, tf32: bool) -> str:
 
 def is_quantized(graph: Graph) -> bool:
     """Say whether a graph computes with integers or float8 in the place of floats."""
-    return any(node.op.name in ("Quantize", "Dequantize") for node in graph.nodes)
+    return any(node.op.name == "QuantizeDequantize" for node in graph.nodes)
 
 
 def widened(dtype: torch.dtype, device: torch.device) -> Compute:
