@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 
 from tests.sizes.test_dims import A, B, expressions
 from trtnn import Dim
@@ -25,6 +25,7 @@ NAMED = {"a": A, "b": B, "count": COUNT}
 @given(expressions())
 def test_sizes_are_read_back_as_they_were(pair: tuple[Any, Any]) -> None:
     size, _ = pair
+    assume(str(size).count("//") < 16)  # more are not read, so that no file takes long to read
     for each in (size, size * COUNT + 1, maximum(size, COUNT), minimum(COUNT * size, A) * A):
         text = each if isinstance(each, int) else str(each)
         assert read_size(text, NAMED) == each
