@@ -152,6 +152,11 @@ def test_a_manifest_without_a_package_is_tensorrts(world: World) -> None:
         loading.require_fit(manifest, "net.trtnn", version="11.4.0", gpu=GPUS["8.9"])
 
 
+def test_a_file_that_was_built_without_a_gpu_says_that_nobody_ran_it(world: World) -> None:
+    assert manifest_in(world.build())["verified"]["why"] == "built without a GPU to run it"
+    assert str(world.load().verified) == "not verified: built without a GPU to run it"
+
+
 def test_a_plan_of_rtx_fits_any_platform(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.build()
     monkeypatch.setattr("trtnn.saved.fit.platform_of", lambda: {"system": "Windows"})

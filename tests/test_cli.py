@@ -55,7 +55,7 @@ def test_engines_are_listed_the_one_used_last_first(cache: Cache) -> None:
         ["broken", "2.0 KiB", day(1.5e9), "damaged", "", "", ""],
         ["fedcba987654", "3.0 KiB", day(1e9), *about],
     ]
-    assert f"3 engines, 7.9 KiB of 10.0 GiB: {cache.folder}" in said
+    assert f"3 engines, 8.0 KiB of 10.0 GiB: {cache.folder}" in said
 
 
 def test_old_engines_are_cleared_then_all(cache: Cache) -> None:

@@ -9,17 +9,7 @@ from typing import Any
 import torch
 
 from trtnn.compiled import require_running
-from trtnn.compiler import (
-    Settings,
-    choose,
-    graph_of,
-    library_for,
-    optimize,
-    place_for,
-    refuse_checks,
-    run_stages,
-    settings_of,
-)
+from trtnn.compiler import graph_of, optimize, run_stages
 from trtnn.engine.builder import build_plan
 from trtnn.engine.verified import Verified
 from trtnn.errors import InputError, OptionError
@@ -29,6 +19,7 @@ from trtnn.precision.policy import Precision
 from trtnn.run.subject import require_verify
 from trtnn.saved.description import describe
 from trtnn.saved.file import write
+from trtnn.settings import Settings, choose, library_for, place_for, refuse_checks, settings_of
 from trtnn.tracing.forward import _parameters, unwrapped
 from trtnn.tracing.signature import declare
 from trtnn.trt.identity import RTX, TENSORRT, TITLES

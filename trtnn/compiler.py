@@ -3,50 +3,53 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 
 from trtnn.cache.engines import find_or_build
-from trtnn.cache.folder import check as check_cache
 from trtnn.cache.folder import open_cache
 from trtnn.cache.kernels import keep_kernels
-from trtnn.compiled import CompiledModule, find_device, require_running
+from trtnn.compiled import CompiledModule, require_running
 from trtnn.engine.builder import build as build_engine
 from trtnn.engine.engine import Engine
-from trtnn.errors import AbsentError, OptionError
+from trtnn.errors import OptionError
 from trtnn.graph import passes
 from trtnn.graph.graph import Graph
 from trtnn.graph.notes import noted
 from trtnn.lazy import LazyModule
-from trtnn.ops.masks import depends_on_data
 from trtnn.ops.op import Spec
 from trtnn.options import BuildOptions, RuntimeOptions
 from trtnn.precision.border import given_as, traced_as
-from trtnn.precision.policy import Precision, precision_of
+from trtnn.precision.policy import Precision
 from trtnn.precision.quantized import QuantizedModel
 from trtnn.precision.ranges import observed
 from trtnn.precision.report import report_of
 from trtnn.precision.typing import Typed, typed
-from trtnn.run.allocating import AllocatingRunner
+from trtnn.run.allocating import runner_for
 from trtnn.run.calling import refuse_traced
 from trtnn.run.reference import Reference
-from trtnn.run.runner import Runner
 from trtnn.run.subject import Call, Subject, require_verify, subject_of
 from trtnn.run.verification import verify as verify_engine
 from trtnn.saved.description import describe, gpu_of
+from trtnn.settings import (
+    Settings,
+    choose,
+    library_for,
+    place_for,
+    refuse_checks,
+    settings_of,
+)
 from trtnn.tracing.assumptions import verify as verify_assumptions
 from trtnn.tracing.attributes import Attributes
-from trtnn.tracing.forward import _parameters, module_of, refuse_positional, unwrapped
+from trtnn.tracing.forward import _parameters, refuse_positional, unwrapped
 from trtnn.tracing.signature import Input, Signature, declare, require_unchanged
 from trtnn.tracing.tracer import trace as trace_graph
-from trtnn.trt.identity import RTX, TENSORRT, TITLES
-from trtnn.trt.library import TensorRT, is_installed
+from trtnn.trt.identity import RTX, TENSORRT
+from trtnn.trt.library import TensorRT
 
 __all__ = ["CompiledModule", "Input", "compile", "trace"]
 
@@ -198,68 +201,6 @@ def compile(
     return stages(declare(module, inputs))
 
 
-def settings_of(
-    options: BuildOptions | None,
-    runtime: RuntimeOptions | None,
-    precision: str | Precision,
-    int64_checks: str,
-    cache: Any,
-    progress: bool | None,  # noqa: FBT001
-    execution: str,
-    max_contexts: int = 4,
-    memory: str = "own",
-    *,
-    verify: Any,
-) -> Settings:
-    """Return what ``compile`` and ``build`` are told alike, checked."""
-    choose("int64_checks", int64_checks, ("always", "first"))
-    choose("progress", progress, (None, True, False))
-    check_cache(cache)
-    options = options if options is not None else BuildOptions()
-    if not isinstance(options, BuildOptions):
-        raise OptionError(f"options: expected a trtnn.options.BuildOptions, got {options!r}")
-    runtime = runtime if runtime is not None else RuntimeOptions()
-    if not isinstance(runtime, RuntimeOptions):
-        raise OptionError(f"runtime: expected a trtnn.options.RuntimeOptions, got {runtime!r}")
-    return Settings(
-        precision_of(precision),
-        int64_checks,
-        options,
-        runtime,
-        cache,
-        progress,
-        execution,
-        max_contexts,
-        memory,
-        verify,
-    )
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What ``compile`` was told beside module and inputs, once checked."""
-
-    precision: Precision
-    int64_checks: str
-    options: BuildOptions
-    runtime: RuntimeOptions
-    cache: Any
-    progress: bool | None
-    execution: str
-    max_contexts: int
-    memory: str
-    verify: Any
-
-    @property
-    def tf32(self) -> bool:
-        return self.precision.uses_tf32
-
-    def described(self) -> dict[str, Any]:
-        """Return what a saved file tells of them."""
-        names = ("execution", "int64_checks", "options")
-        return {**{name: getattr(self, name) for name in names}, "precision": str(self.precision)}
-
-
 def run_stages(
     module: Callable[..., Any],
     settings: Settings,
@@ -281,20 +222,11 @@ def run_stages(
         return CompiledModule(graph, signature, parameters, runs, None, report=report)
     lowered = optimize(graph, library)
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
-        subject = subject_of(
-            module,
-            graph,
-            lowered,
-            device,
-            signature,
-            tf32=settings.tf32,
-            verify=settings.verify,
-            call=call,
-        )
+        judged = {"tf32": settings.tf32, "verify": settings.verify}
+        subject = subject_of(module, graph, lowered, device, signature, call, **judged)
         engine = _engine(module, settings, library, device, lowered, subject)
         lowered = lowered.boundary()  # the engine has the weights now
-        counted = any(depends_on_data(*v.spec.shape) for v in lowered.outputs)
-        runner = (AllocatingRunner if counted else Runner)(
+        runner = runner_for(lowered)(
             engine,
             lowered,
             device,
@@ -390,61 +322,6 @@ def _engine(
         module=name,
         subject=subject,
     )
-
-
-def refuse_checks(given: Any) -> None:
-    """Raise OptionError where the former name of ``int64_checks`` is used."""
-    if given is not None:
-        raise OptionError(
-            f"checks: the argument is named int64_checks, got checks={given!r}",
-            hint=f"write int64_checks={given!r}; verify= says whether a new engine is checked",
-        )
-
-
-def choose(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
-    if value not in allowed:
-        raise OptionError(f"{name}: expected one of {', '.join(map(str, allowed))}, got {value!r}")
-
-
-def library_for(backend: str, settings: Settings) -> TensorRT | None:
-    """Return the TensorRT to build with, or None for the reference."""
-    if backend == "reference":
-        return None
-    package = RTX if backend == RTX else TENSORRT
-    try:
-        library = TensorRT(
-            log_level=settings.options.log_level, package=package, runtime=settings.runtime
-        )
-        if not torch.cuda.is_available():
-            raise AbsentError("PyTorch sees no CUDA device")
-    except AbsentError as error:
-        if backend != "auto":
-            raise
-        other = ""
-        if not is_installed(TENSORRT) and is_installed(RTX):
-            other = f'; {TITLES[RTX]} is installed: backend="tensorrt_rtx" asks for it'
-        warnings.warn(
-            f"the reference backend is used: {error.message}{other}; "
-            'backend="reference" says so silently',
-            UserWarning,
-            stacklevel=3,
-        )
-        return None
-    library.check_options(settings.options)
-    return library
-
-
-def place_for(module: Any, device: Any, library: TensorRT | None) -> torch.device:
-    if device is None:
-        owner = module_of(module)
-        tensors = list(owner.parameters()) if owner is not None else []
-        own = tensors[0].device if tensors else torch.device("cpu")
-        device = "cuda" if library is not None and own.type != "cuda" else own
-    place = find_device("device", device)
-    gpu = gpu_of(place)
-    if library is not None and gpu is not None:
-        library.require_gpu(gpu["name"], gpu["compute_capability"])
-    return place
 
 
 def optimize(graph: Graph, library: TensorRT) -> Graph:

@@ -14,9 +14,8 @@ from trtnn.compiled import CompiledModule, find_device, require_running
 from trtnn.engine.engine import Engine
 from trtnn.engine.verified import Verified
 from trtnn.errors import AbsentError, OptionError
-from trtnn.ops.masks import depends_on_data
 from trtnn.options import RuntimeOptions
-from trtnn.run.allocating import AllocatingRunner
+from trtnn.run.allocating import runner_for
 from trtnn.run.prepared import Prepared
 from trtnn.run.runner import Runner, Verify
 from trtnn.saved.agreement import require_agreement, require_shapes
@@ -90,9 +89,7 @@ def load(
         if found := manifest.get("verified"):
             engine.verified = Verified.of(found)
         require_agreement(border, str(path), library, engine.handle)
-        counted = any(depends_on_data(*v.spec.shape) for v in model.graph.outputs)
-        kind = AllocatingRunner if counted else Runner
-        runner = kind(
+        runner = runner_for(model.graph)(
             engine,
             model.graph,
             place,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from trtnn.compiled import CompiledModule
-from trtnn.compiler import _trace, choose
+from trtnn.compiler import _trace
 from trtnn.errors import InputError, OptionError
 from trtnn.graph.graph import Graph, Node
 from trtnn.graph.interpreter import run
@@ -24,6 +24,7 @@ from trtnn.precision.calibration import METHODS, Histogram
 from trtnn.precision.placement import names_of, points_of, prepared, weighted
 from trtnn.precision.quantized import Placement, QuantizationReport, QuantizedModel
 from trtnn.run.reference import Reference
+from trtnn.settings import choose
 from trtnn.tracing.forward import _parameters, module_of, unwrapped
 from trtnn.tracing.signature import Signature, from_arguments, spread
 from trtnn.tree import flatten

@@ -23,7 +23,6 @@ from benchmarks.subjects.cases import CALLS, WHAT
 from benchmarks.tables import table
 from tests import double
 from tests.benchmarks.test_benchmarks import run
-from trtnn import compiler
 from trtnn.compiler import optimize
 from trtnn.engine.builder import build
 from trtnn.engine.engine import Engine
@@ -176,7 +175,6 @@ def rig(request: Any, tmp_path_factory: Any) -> tuple[dict[str, Any], str]:
         patch.setattr(activities, "_trace", trace_of)
         patch.setattr(machine, "_driver", lambda: "1")
         patch.setattr(typed, "Free", TensorRT)  # the double refuses half values that are free
-        patch.setattr(compiler, "prove", lambda *_: None)  # the double computes nothing
         patch.setattr(program, "FULL", timing.TINY)
         patch.setattr(cases, "COPIED", "bert_encoder")
         patch.setattr(cases, "TYPED", ("bert_encoder",))

@@ -17,7 +17,7 @@ from tests import double
 from tests.double import rtx
 from tests.layout import ROOT
 from tests.run.test_runner import double_it
-from trtnn import BackendError, BuildError, OptionError, compiler, loading
+from trtnn import BackendError, BuildError, OptionError, compiler, loading, settings
 from trtnn.compiled import CompiledModule
 from trtnn.options import BuildOptions, RuntimeOptions
 from trtnn.trt import kernels, library, listening
@@ -47,7 +47,7 @@ class World:
         return trt
 
     def has(self, gpu: dict[str, Any] | None) -> None:
-        for module in (compiler, loading):
+        for module in (compiler, settings, loading):
             self.patch.setattr(module, "gpu_of", lambda device: gpu)
         if gpu is not None:
             major, minor = gpu["compute_capability"]
@@ -100,10 +100,10 @@ def test_auto_takes_tensorrt_and_names_the_other_where_it_is_alone(
     monkeypatch.setitem(sys.modules, "tensorrt", double.load("8.6"))
     assert world.compile(backend="auto").backend == "tensorrt"
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    monkeypatch.setattr(compiler, "is_installed", lambda package: package == "tensorrt_rtx")
+    monkeypatch.setattr(settings, "is_installed", lambda package: package == "tensorrt_rtx")
     with pytest.warns(UserWarning, match='installed: backend="tensorrt_rtx" asks for it; '):
         assert world.compile(backend="auto").backend == "reference"
-    monkeypatch.setattr(compiler, "is_installed", lambda package: False)
+    monkeypatch.setattr(settings, "is_installed", lambda package: False)
     with pytest.warns(UserWarning, match="cannot be imported") as caught:
         world.compile(backend="auto")
     assert "RTX" not in str(caught[0].message)

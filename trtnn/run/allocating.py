@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from trtnn.errors import BuildError, UnsupportedError
+from trtnn.graph.graph import Interface
 from trtnn.graph.interpreter import Bound
 from trtnn.ops.masks import depends_on_data
 from trtnn.run.contexts import Context
@@ -51,6 +52,12 @@ class Allocations:
             return torch.empty(shape, dtype=dtype, device=self.device)
         needed = math.prod(shape) * dtype.itemsize
         return self.memory.pop(name)[:needed].view(dtype).view(shape)
+
+
+def runner_for(graph: Interface) -> type[Runner]:
+    """Return what runs an engine: another one where a size of its outputs depends on data."""
+    counted = any(depends_on_data(*value.spec.shape) for value in graph.outputs)
+    return AllocatingRunner if counted else Runner
 
 
 class AllocatingRunner(Runner):

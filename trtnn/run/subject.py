@@ -67,16 +67,16 @@ def subject_of(
     lowered: Graph,
     device: torch.device,
     signature: Signature,
+    call: Call | None,
     *,
     tf32: bool,
     verify: Any,
-    call: Call | None,
 ) -> Subject | None:
     """Return what the engine of a module is held against; None where nobody is to look.
 
     Args:
-        verify: What ``require_verify`` gave.
         call: The arguments of the call that a lazy model is compiled for.
+        verify: What ``require_verify`` gave.
 
     Raises:
         InputError: ``verify`` holds inputs that do not fit; it names the argument.

@@ -11,9 +11,7 @@ import torch
 from trtnn.engine.engine import Engine
 from trtnn.engine.refit import refit
 from trtnn.graph.graph import Graph, Value
-from trtnn.ops.masks import depends_on_data
-from trtnn.run.allocating import AllocatingRunner
-from trtnn.run.runner import Runner
+from trtnn.run.allocating import runner_for
 
 CPU = torch.device("cpu")
 Constants = Mapping[Value, torch.Tensor]
@@ -68,8 +66,6 @@ def shaken(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def runs_of(engine: Engine, graph: Graph, device: torch.device) -> Runs:
     """Return what runs an engine of a lowered graph, in contexts of its own."""
-    counted = any(depends_on_data(*value.spec.shape) for value in graph.outputs)
-    kind = AllocatingRunner if counted else Runner
-    runner = kind(engine, graph.boundary(), device, "first", 1)
+    runner = runner_for(graph)(engine, graph.boundary(), device, "first", 1)
 
     return lambda inputs, hosts: runner([*inputs, *hosts])[0]
