@@ -264,7 +264,7 @@ def graph_of(
     """
     if library is not None:
         precision.require_types(library.target)
-    traced = traced_as(signature, precision)
+    traced = traced_as(signature, precision, module)
     graph = noted(_trace(module, traced, device))
     graph = verify_assumptions(graph, traced, lambda other: _trace(module, other, device))
     observe = partial(observed, declared=signature.ranges) if precision.ranges else None

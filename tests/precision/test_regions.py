@@ -128,3 +128,40 @@ def test_eager_computes_wide_and_casts_back() -> None:
     with trtnn.autocast("bf16"):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
     assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+class Enters(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> Any:
+        region = torch.autocast("cpu", dtype=torch.bfloat16)
+        region.__enter__()
+        return x @ x, region
+
+
+class Leaves(torch.nn.Module):
+    def forward(self, x: torch.Tensor, region: Any) -> torch.Tensor:
+        x = x @ x
+        region.__exit__(None, None, None)
+        return x @ x
+
+
+class Split(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.enters, self.leaves = Enters(), Leaves()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert not torch.is_autocast_enabled("cpu")
+        y, region = self.enters(x)
+        assert torch.is_autocast_enabled("cpu")
+        return self.leaves(y, region) @ x
+
+
+def test_a_region_is_left_where_it_is_left() -> None:
+    low, wide = "MatrixMultiply bfloat", "MatrixMultiply float"
+    assert of(Split()) == f"-> bfloat, {low}, {low}, -> float, {wide}, {wide}"
+    assert torch.is_autocast_enabled.__name__ == "is_autocast_enabled"
+
+
+def test_eager_switches_autocast_off_inside() -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16), trtnn.autocast("fp32"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32

@@ -50,7 +50,8 @@ def run(
     last_use = {value: node for node in graph.nodes for value in node.inputs}
     keep = {*graph.outputs, *graph.constants, *graph.inputs}
     device = device or (inputs[0].device if inputs else torch.device("cpu"))
-    with torch.no_grad(), device:  # factories such as arange make their tensors there
+    # Factories such as arange make their tensors on the device; a graph has its types already.
+    with torch.no_grad(), torch._C._DisableAutocast(), device:
         for node in graph.nodes:
             operation = node.op.at(bindings)
             results = as_tuple(compute(operation, [real[v] for v in node.inputs]))

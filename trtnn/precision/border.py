@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from trtnn.ops.op import Spec
 from trtnn.precision.policy import Precision
+from trtnn.tracing.forward import module_of
 from trtnn.tracing.signature import Signature
 
 
-def traced_as(signature: Signature, precision: Precision) -> Signature:
-    """Return the signature that a module is traced with: float32 where 16 bits are given."""
+def traced_as(signature: Signature, precision: Precision, module: Callable[..., Any]) -> Signature:
+    """Return the signature that a module is traced with: float32 where 16 bits are given.
+
+    A module that has 16 bits itself is given what it is declared with.
+    """
+    owner = module_of(module)
+    parameters = owner.parameters() if owner is not None else ()
+    if any(p.dtype in (torch.float16, torch.bfloat16) for p in parameters):
+        return signature
     return _in(signature, precision, torch.float32)
 
 

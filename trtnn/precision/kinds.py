@@ -10,12 +10,13 @@ from trtnn.graph.graph import Graph, Node, Value
 from trtnn.ops.arithmetic import Elementwise, Scaled, Select
 from trtnn.ops.movement import Expand, Identity, Shuffle
 from trtnn.ops.reduction import Reduce, Softmax
-from trtnn.ops.slicing import Slice
+from trtnn.ops.slicing import Concat, Slice
 
-LOW = frozenset(
-    "Convolution Deconvolution MatrixMultiply Attention Normalization QuantizeDequantize".split()
-)
-"""Computed in 16 bits; normalizations and products accumulate in float32 as they are lowered."""
+LOW = frozenset("Convolution Deconvolution MatrixMultiply Attention QuantizeDequantize".split())
+"""Computed in 16 bits; products accumulate in float32 as PyTorch's do, where TensorRT does."""
+
+NORMS = frozenset(("Normalization",))
+"""Take 16 bits or float32, give the same, and compute in float32 as they are lowered."""
 
 WIDE = frozenset(
     {
@@ -27,11 +28,11 @@ WIDE = frozenset(
 """Computed in float32: PyTorch's list for CUDA, as TensorRT's layers."""
 
 TABLES = frozenset(("Gather", "GatherElements"))
-MOVES = (Shuffle, Expand, Slice, Identity)
+MOVES = (Shuffle, Expand, Slice, Identity, Concat)
 
 
 class Kinds:
-    """The kind of each node: ``"low"``, ``"wide"``, or ``"follow"``, the type that it is given."""
+    """The kind of each node: ``"low"``, ``"wide"``, ``"norm"``, or ``"follow"``: as it is given."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -52,13 +53,29 @@ class Kinds:
                 self._widen_before(node.inputs[0], ("Elementwise SUB",))
             elif name_of(node) == "Unary RECIP":
                 self._widen_before(node.inputs[0], ("Unary SQRT",))
+            elif name_of(node) in ("Unary SIN", "Unary COS"):  # of an angle, of whole turns
+                self._widen_before(node.inputs[0], ("MatrixMultiply",))
 
     def _listed(self, node: Node) -> str:
         if node.op.name in LOW:
             return "low"
         if node.op.name in TABLES and node.inputs[0] in self.graph.constants:
-            return "low"
+            return "low" if self._is_read_low(node.outputs[0]) else "wide"
+        if node.op.name in NORMS:
+            return "norm"
         return "wide" if {node.op.name, name_of(node)} & WIDE else "follow"
+
+    def _is_read_low(self, value: Value) -> bool:
+        """Say whether all that a looked-up value goes to takes 16 bits, as an embedding's does."""
+        after = self.users.get(value, [])
+        return bool(after) and all(
+            node.op.name in LOW | NORMS
+            or (
+                (isinstance(node.op, MOVES) or name_of(node) == "Elementwise SUM")
+                and self._is_read_low(node.outputs[0])
+            )
+            for node in after
+        )
 
     # Composed norms -------------------------------------------------------------------------
 
@@ -67,14 +84,27 @@ class Kinds:
         return square or name_of(node) == "Elementwise POW"
 
     def _feeds(self, node: Node, name: str) -> bool:
-        return any(user.op.name == name for user in self.users.get(node.outputs[0], ()))
+        """Say whether a node goes into one of a name, perhaps moved or with a number added."""
+        return any(
+            user.op.name == name or (self._is_light(user) and self._feeds(user, name))
+            for user in self.users.get(node.outputs[0], ())
+        )
+
+    def _is_light(self, node: Node) -> bool:
+        adds = name_of(node) == "Elementwise SUM"
+        constant = any(value in self.graph.constants for value in node.inputs)
+        return isinstance(node.op, MOVES) or (adds and constant)
 
     def _widen_norm(self, square: Node) -> None:
         """Make a square and its mean wide, and what is taken off before: one island of float32."""
         self.of[square] = "wide"
-        for user in self.users[square.outputs[0]]:
+        pending = list(self.users[square.outputs[0]])
+        while pending:
+            user = pending.pop()
             if isinstance(user.op, Reduce):
                 self.of[user] = "wide"
+            elif self._is_light(user):
+                pending += self.users.get(user.outputs[0], [])
         difference = self._widen_before(square.inputs[0], ("Elementwise SUB",))
         if difference is not None:
             self._widen_before(difference.inputs[1], ("Reduce AVG",))

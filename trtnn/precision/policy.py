@@ -43,7 +43,6 @@ class Precision:
         outputs: The same of outputs.
         ranges: Whether ranges decide, of a run on made-up inputs or on the first call's: in
             float16, what exceeds 32768, or all of what is below 6.1e-5, stays float32.
-        float64: ``"error"``, or ``"float32"``: what is computed in float64 inside is in float32.
         tf32: Whether float32 beside 16 bits may be tf32.
 
     Raises:
@@ -60,21 +59,23 @@ class Precision:
     inputs: str = "keep"
     outputs: str = "keep"
     ranges: bool = True
-    float64: str = "error"
     tf32: bool = True
 
     def __post_init__(self) -> None:
         _require("dtype", self.dtype, WORDS)
         for name in ("inputs", "outputs"):
             _require(name, getattr(self, name), ("keep", "low"))
-        _require("float64", self.float64, ("error", "float32"))
         for name in ("modules", "classes"):
             given = getattr(self, name)
             if not isinstance(given, Mapping):
                 raise OptionError(f"precision.{name}: expected a dict, got {given!r}")
             for key, word in given.items():
                 _require(f"{name}[{key!r}]", word, tuple(DTYPES))
-        if isinstance(self.keep, str) or not all(isinstance(k, str) for k in self.keep):
+        for kind in self.classes:
+            if not isinstance(kind, (str, type)):
+                raise OptionError(f"precision.classes: expected classes or names, got {kind!r}")
+        names = () if isinstance(self.keep, str) or self.keep is None else self.keep
+        if names is not self.keep or not all(isinstance(k, str) for k in names):
             raise OptionError(f"precision.keep: expected names of ops, got {self.keep!r}")
 
     @property
@@ -85,6 +86,11 @@ class Precision:
     @property
     def uses_tf32(self) -> bool:
         return self.dtype == "tf32" or (self.low is not None and self.tf32)
+
+    @property
+    def words(self) -> set[str]:
+        """Every precision that is named."""
+        return {self.dtype, *self.modules.values(), *self.classes.values()}
 
     def word(self, node: Node) -> str | None:
         """Return what a node is computed in: a precision, ``"typed"``, or None: as ``dtype`` says.
@@ -121,8 +127,7 @@ class Precision:
 
     def require_types(self, target: Any) -> None:
         """Raise UnsupportedError where a TensorRT lacks a type that this asks for."""
-        words = {self.dtype, *self.modules.values(), *self.classes.values()}
-        if "bf16" in words and not target.has_dtype("bfloat16"):
+        if "bf16" in self.words and not target.has_dtype("bfloat16"):
             raise UnsupportedError(
                 f"precision: {target.name} has no bfloat16",
                 hint="use 'fp16', or TensorRT 10.12 or later",

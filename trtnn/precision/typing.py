@@ -8,19 +8,21 @@ from dataclasses import dataclass, replace
 import torch
 
 from trtnn.graph import passes
-from trtnn.graph.graph import Constant, Graph, Node, Value
+from trtnn.graph.graph import Graph, Node, Value
 from trtnn.graph.passes.rewriter import Rewriter
 from trtnn.ops.arithmetic import Cast, Elementwise, Scaled
+from trtnn.ops.creation import Full
+from trtnn.ops.normalization import BatchNorm
 from trtnn.ops.op import Spec
 from trtnn.ops.quantization import QuantizeDequantize
 from trtnn.precision.islands import Islands
-from trtnn.precision.kinds import Kinds, floats, name_of
-from trtnn.precision.limits import masks_of, outside, too_large
+from trtnn.precision.kinds import MOVES, Kinds, floats, name_of
+from trtnn.precision.limits import MOST, Masks, factor_of, outside, unfit
 from trtnn.precision.policy import Precision
 from trtnn.tracing.regions import DTYPES, TYPED
 
 HALVES = (torch.float16, torch.bfloat16)
-MOST = 30000.0  # of a mask: twice that is a float16 too
+SAME_SIZE = ("Unary ABS", "Unary NEG")
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,11 @@ def typed(graph: Graph, precision: Precision, observe: Observe | None = None) ->
     if precision.low is None and not asks and not says:
         return Typed(graph, ())
     # A norm is folded in float64 from the parameters as they are, and the result rounded once.
-    graph = passes.fold_norms(graph)
-    asks = observe is not None and precision.low == torch.float16
-    return _Typing(graph, precision, observe(graph) if asks else {}).run()  # type: ignore[misc]
+    apart = any(isinstance(n.op, BatchNorm) and precision.word(n) == "fp32" for n in graph.nodes)
+    graph = graph if apart else passes.fold_norms(graph)
+    half = "fp16" in {*precision.words, *(node.origin.region for node in graph.nodes)}
+    ranges = observe(graph) if observe is not None and half else {}
+    return _Typing(graph, precision, ranges).run()
 
 
 class _Typing:
@@ -68,16 +72,17 @@ class _Typing:
         self.graph, self.precision = graph, precision
         self.rewriter = Rewriter(graph)
         self.kinds = Kinds(graph)
-        half = "fp16" in {precision.dtype, *(node.origin.region for node in graph.nodes)}
-        self.masks = masks_of(graph) if half else frozenset()
+        self.masks = Masks(graph)
         self.islands = Islands()
         self.have = {v: v.spec.dtype for v in (*graph.inputs, *graph.constants)}
         self.made = {(v, v.spec.dtype): v for v in graph.inputs}
         self.inputs = tuple(map(self._given, graph.inputs))
-        self.weak = set(graph.constants)
+        self.weak = set(graph.constants)  # what fits whatever is beside it
+        self.wholes: set[Value] = set()  # integers: 16 bits may not hold them, PyTorch promotes
+        self.origin: dict[Value, Value] = {}  # of what was moved, or lost its sign
         self.sources: dict[Value, Value] = {}
         self.choices: list[Choice] = []
-        self.forced = outside(graph, precision, self.kinds, ranges)
+        self.forced = outside(graph, self.kinds, self.masks, ranges)
         self._widen_attention()
 
     def _given(self, value: Value) -> Value:
@@ -122,18 +127,38 @@ class _Typing:
         if not inputs:  # a number, a ramp, the cast of an integer: they fit what is beside them
             self.rewriter.keep(node)
             self._define(node.outputs, tuple(map(self.rewriter.value, node.outputs)))
-            self.weak.update(outputs)
-            if isinstance(node.op, Cast):
-                self.sources[node.outputs[0]] = self.rewriter.value(node.inputs[0])
+            self._enter_number(node)
             return
         dtype, reason = self._choose(node, inputs)
+        if isinstance(node.op, MOVES) or name_of(node) in SAME_SIZE:
+            self.origin[node.outputs[0]] = self._origin(inputs[0])
         if dtype == torch.float32 and not self.weak.issuperset(inputs):
             low = [v for v in inputs if self.have[v] in HALVES and v not in self.weak]
-            self.islands.join(inputs, outputs, low)
-        if inputs and self.weak.issuperset(inputs) and self.kinds.of[node] == "follow":
+            self.islands.join(inputs, outputs, list(map(self._origin, low)))
+        if self.kinds.of[node] == "follow" and self.weak.issuperset(inputs):
             self.weak.update(outputs)
+        elif self.kinds.of[node] == "follow" and (self.weak | self.wholes).issuperset(inputs):
+            self.wholes.update(outputs)
         self.choices.append(Choice(node, dtype, reason))
         self._record(node, dtype)
+
+    def _enter_number(self, node: Node) -> None:
+        """Note what floats are made of no floats: a number, a truth, or integers."""
+        value = node.outputs[0]
+        source = node.inputs[0] if isinstance(node.op, Cast) else None
+        if source is not None:
+            self.sources[value] = self.rewriter.value(source)
+        truth = source is not None and self._is_truth(source)
+        (self.weak if isinstance(node.op, Full) or truth else self.wholes).add(value)
+
+    def _is_truth(self, value: Value) -> bool:
+        maker = self.kinds.maker.get(value)
+        if value.spec.dtype == torch.bool or maker is None:
+            return value.spec.dtype == torch.bool
+        return isinstance(maker.op, (Cast, *MOVES)) and self._is_truth(maker.inputs[0])
+
+    def _origin(self, value: Value) -> Value:
+        return self.origin.get(value, value)
 
     def _choose(self, node: Node, inputs: list[Value]) -> tuple[torch.dtype | None, str]:
         word = self.precision.word(node)
@@ -146,16 +171,23 @@ class _Typing:
         if node in self.forced:
             return torch.float32, self.forced[node]
         kind = self.kinds.of[node]
-        if kind == "wide" or too_large(self.graph, node, low, self.masks):
-            return (
-                torch.float32,
-                "PyTorch's list" if kind == "wide" else "a constant beyond float16",
-            )
+        if unfit(self.graph, node, low, self.masks):
+            return torch.float32, "a constant that float16 does not hold"
+        known = (self.weak | self.wholes).issuperset(inputs)
+        if kind == "wide" or (kind == "low" and known and node.op.name == "MatrixMultiply"):
+            return torch.float32, "PyTorch's list" if kind == "wide" else "made of integers"
         if kind == "low":
             return low, "PyTorch's list"
-        return self._following(inputs, low), "the type of its operands"
+        if kind == "norm":
+            return self._of_norm(inputs[0], low), "the type of its operand"
+        return self._following(node, inputs, low), "the type of its operands"
 
-    def _following(self, inputs: list[Value], low: torch.dtype) -> torch.dtype:
+    def _of_norm(self, value: Value, low: torch.dtype) -> torch.dtype:
+        """Return the type of a norm: what is float32 may be large beside its spread."""
+        given = self.have[value] == torch.float32 and value not in self.weak
+        return torch.float32 if given else low
+
+    def _following(self, node: Node, inputs: list[Value], low: torch.dtype) -> torch.dtype:
         """Return the type of a node that has none of its own: that of what it is given."""
         strong = [v for v in inputs if v not in self.weak]
         given = {self.have[v] for v in strong}
@@ -164,8 +196,11 @@ class _Typing:
         if not strong:
             return torch.float32
         wide = [v for v in strong if self.have[v] == torch.float32]
-        others = [v for v in strong if self.have[v] != torch.float32]
-        return torch.float32 if self.islands.holds(wide, others) else low
+        others = [self._origin(v) for v in strong if self.have[v] != torch.float32]
+        # An integer, or a divisor, may be one that 16 bits make infinite, or 0.
+        divides = name_of(node) == "Elementwise DIV" and node.inputs[1] in wide
+        promotes = divides or not self.wholes.isdisjoint(wide)
+        return torch.float32 if promotes or self.islands.holds(wide, others) else low
 
     # The new graph --------------------------------------------------------------------------
 
@@ -184,7 +219,7 @@ class _Typing:
             for v in operands_of(node)
         ]
         inputs += map(self.rewriter.value, node.inputs[len(inputs) :])
-        number = self._number(node, dtype)
+        number = factor_of(self.graph, node, dtype, self.masks) if dtype in HALVES else None
         if number is not None:
             op, inputs = Scaled(node.op.kind, number), inputs[:1]  # type: ignore[attr-defined]
         elif isinstance(op, Scaled) and dtype == torch.float32:
@@ -209,30 +244,17 @@ class _Typing:
         """Return a value in a type; each is cast once."""
         key = (value, dtype)
         if key not in self.made and value in self.graph.constants:
-            masks = value in self.masks
-            same = value.spec.dtype == dtype and not masks
-            self.made[key] = value if same else self._constant(value, dtype, masks)
+            same = value.spec.dtype == dtype
+            function = bounded if value in self.masks.values else torch.Tensor.to
+            self.made[key] = value if same else self.rewriter.compute(function, value, dtype)
         if key not in self.made:
             source = self.sources.get(value, self.made[value, self.have[value]])
+            if value in self.masks.values and source.spec.dtype == torch.float32:
+                least = torch.full((1,) * source.spec.rank, -MOST.get(dtype, 0.0))
+                bound = (source, self.rewriter.constant(least))
+                source = self.rewriter.record(Elementwise("MAX"), bound)._trtnn_value
             self.made[key] = self.rewriter.record(Cast(dtype), (source,))._trtnn_value
         return self.made[key]
-
-    def _constant(self, value: Value, dtype: torch.dtype, masks: bool) -> Value:  # noqa: FBT001
-        function = bounded if masks else torch.Tensor.to
-        return self.rewriter.compute(function, value, dtype)
-
-    def _number(self, node: Node, dtype: torch.dtype | None) -> float | None:
-        """Return the number that a product has beside it, where 16 bits do not hold it."""
-        if dtype not in HALVES or name_of(node) not in ("Elementwise PROD", "Elementwise DIV"):
-            return None
-        constant: Constant | None = self.graph.constants.get(node.inputs[1])
-        if constant is None or constant.slot is not None or constant.tensor.numel() != 1:
-            return None
-        if node.inputs[1] in self.masks or node.inputs[1].spec.rank > node.inputs[0].spec.rank:
-            return None
-        number, limits = float(constant.tensor), torch.finfo(dtype)
-        fits = number == 0 or limits.smallest_normal <= abs(number) <= limits.max
-        return None if fits or number != number or abs(number) == float("inf") else number
 
 
 def operands_of(node: Node) -> tuple[Value, ...]:
@@ -241,5 +263,6 @@ def operands_of(node: Node) -> tuple[Value, ...]:
 
 
 def bounded(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return a mask in a type, its finite entries within ``MOST``; infinite ones stay."""
-    return torch.where(mask.isfinite(), mask.clamp(-MOST, MOST), mask).to(dtype)
+    """Return a mask in 16 bits, its finite entries bounded; infinite ones stay."""
+    most = MOST.get(dtype, torch.inf)
+    return torch.where(mask.isfinite(), mask.clamp(-most, most), mask).to(dtype)

@@ -20,6 +20,7 @@ from trtnn.tracing import calls, drawn, layouts, mutation
 from trtnn.tracing.known import KnownValues, State, view_of
 from trtnn.tracing.origins import origins
 from trtnn.tracing.questions import ask
+from trtnn.tracing.regions import Regions
 
 
 class Carried(TrtnnError):
@@ -55,7 +56,7 @@ class Recorder:
         self.scope = ""
         self.thread = threading.get_ident()
         self.known = KnownValues(self, states)
-        self.regions: list[str | None] = [None]
+        self.regions = Regions()
         self.failure: TrtnnError | None = None
         self.closed = False
 
@@ -145,7 +146,7 @@ class Recorder:
 
     def origin(self) -> Origin:
         path, name, call, _ = self.scopes[-1]
-        return Origin(path, name, call, self.scope, self.regions[-1], find_user_line())
+        return Origin(path, name, call, self.scope, self.regions.word, find_user_line())
 
     def close(self) -> None:
         """End the trace: drop the tensors that only it needed."""
@@ -359,8 +360,11 @@ class Recorder:
         return mutation.same_memory(self, operand) if result is operand else result
 
 
+_is_on = torch.is_autocast_enabled  # while a trace runs, that name answers for its regions
+
+
 def _autocast_is_on() -> bool:
-    return torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+    return _is_on("cpu") or _is_on("cuda")
 
 
 def _general_answer(comparison: str, left: Size, right: Size) -> bool | None:

@@ -18,6 +18,7 @@ from trtnn.tracing import calls
 __all__ = ["autocast"]
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+LOW_WORDS = ("fp16", "bf16")
 TYPED = "typed"
 """The region where nothing is changed: ``torch.autocast(enabled=False)``."""
 _WORDS = {dtype: word for word, dtype in DTYPES.items()}
@@ -50,19 +51,39 @@ class autocast:
     def __enter__(self) -> autocast:
         recorder: Any = active_recorder()
         stack = ExitStack()
+        low = self.precision != "fp32"
         if recorder is not None:
-            recorder.regions.append(self.precision)
-            stack.callback(recorder.regions.pop)
-        elif self.precision == "fp32":
-            stack.enter_context(_Wide())
+            stack.callback(recorder.regions.leave, recorder.regions.enter(self.precision))
         else:
             for device in ("cuda", "cpu") if torch.cuda.is_available() else ("cpu",):
-                stack.enter_context(torch.autocast(device, dtype=DTYPES[self.precision]))
+                dtype = DTYPES[self.precision] if low else None
+                stack.enter_context(torch.autocast(device, dtype, enabled=low))
+        if recorder is None and not low:
+            stack.enter_context(_Wide())
         self._exits.append(stack.close)
         return self
 
     def __exit__(self, *_: Any) -> None:
         self._exits.pop()()
+
+
+class Regions:
+    """The regions that a trace is in, innermost last: each is left by its own token."""
+
+    def __init__(self) -> None:
+        self._entered: dict[object, str] = {}
+
+    @property
+    def word(self) -> str | None:
+        return next(reversed(self._entered.values()), None)
+
+    def enter(self, word: str) -> object:
+        token = object()
+        self._entered[token] = word
+        return token
+
+    def leave(self, token: object) -> None:
+        self._entered.pop(token, None)
 
 
 class _Wide(TorchFunctionMode):
@@ -75,17 +96,16 @@ class _Wide(TorchFunctionMode):
         found: list[torch.dtype] = []
 
         def widened(tensor: torch.Tensor) -> torch.Tensor:
-            if tensor.dtype not in (torch.float16, torch.bfloat16):
-                return tensor
-            found.append(tensor.dtype)
-            return tensor.float()
+            if tensor.is_floating_point():
+                found.append(tensor.dtype)
+            return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
         moves = func in calls.VIEWS | calls.SAME | calls.COPIES | calls.INFORMATION
         if moves or calls.is_mutating(func) or func not in TABLE or kwargs.get("out") is not None:
             return func(*args, **kwargs)
         wide = change((args, kwargs), torch.Tensor, widened)
         result = func(*wide[0], **wide[1])
-        if not found or kwargs.get("dtype") is not None:
+        if len({*found}) != 1 or found[0] == torch.float32 or kwargs.get("dtype") is not None:
             return result
         return change(
             result, torch.Tensor, lambda t: t.to(found[0]) if t.is_floating_point() else t
@@ -149,14 +169,15 @@ def reading_autocast(recorder_of_thread: Callable[[], Any]) -> Iterator[None]:
         recorder = recorder_of_thread()
         if recorder is None:
             return plain["__enter__"](self)
-        recorder.regions.append(region_of_instance(self))
+        token = recorder.regions.enter(region_of_instance(self))
+        self.__dict__.setdefault("_trtnn_tokens", []).append(token)
         return self
 
     def leave(self: Any, *error: Any) -> Any:
         recorder = recorder_of_thread()
         if recorder is None:
             return plain["__exit__"](self, *error)
-        recorder.regions.pop()
+        recorder.regions.leave(self.__dict__["_trtnn_tokens"].pop())
         return False
 
     around = {device: torch.is_autocast_enabled(device) for device in ("cuda", "cpu")}
@@ -165,12 +186,30 @@ def reading_autocast(recorder_of_thread: Callable[[], Any]) -> Iterator[None]:
     try:
         for device in around:
             torch.set_autocast_enabled(device, False)  # noqa: FBT003 - PyTorch's
-        yield
+        with _answering(recorder_of_thread):
+            yield
     finally:
         for device, was in around.items():
             torch.set_autocast_enabled(device, was)
         for name, function in plain.items():
             setattr(kind, name, function)
+
+
+@contextmanager
+def _answering(recorder_of_thread: Callable[[], Any]) -> Iterator[None]:
+    """Let ``torch.is_autocast_enabled`` answer for the regions of this thread's trace."""
+    plain = torch.is_autocast_enabled
+
+    def is_enabled(*device_type: str) -> bool:
+        recorder = recorder_of_thread()
+        return plain(*device_type) if recorder is None else recorder.regions.word in LOW_WORDS
+
+    answer: Any = is_enabled
+    torch.is_autocast_enabled = answer
+    try:
+        yield
+    finally:
+        torch.is_autocast_enabled = plain
 
 
 def region_of_instance(instance: Any) -> str:

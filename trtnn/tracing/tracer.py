@@ -263,7 +263,9 @@ def _tracing(
     recorder: Recorder, module: torch.nn.Module | None, written: Sequence[Any]
 ) -> Iterator[None]:
     """Set everything that tracing needs and put it back, whatever happens."""
-    recorder.regions.append(region_around())
+    around = region_around()
+    if around is not None:
+        recorder.regions.enter(around)
     limit = sys.getrecursionlimit()
     attributes = Attributes(written[0] if module is None else module)
     flags = {
@@ -309,6 +311,7 @@ def _install_hooks(recorder: Recorder, root: torch.nn.Module | None) -> list[Rem
     """Follow module calls, so that each node knows its module's path."""
     paths = {id(m): name for name, m in root.named_modules()} if root is not None else {}
     counts: dict[int, int] = {}
+    tokens: list[object] = []
 
     def enter(module: torch.nn.Module, args: Any) -> None:
         if getattr(_thread, "recorder", None) is not recorder:
@@ -317,7 +320,8 @@ def _install_hooks(recorder: Recorder, root: torch.nn.Module | None) -> list[Rem
         counts[id(module)] = index + 1
         name = type(module).__name__
         recorder.scopes.append((paths.get(id(module), name), name, index, module))
-        recorder.regions.append(stated(module) or recorder.regions[-1])
+        own = stated(module)
+        tokens.append(None if own is None else recorder.regions.enter(own))
         if isinstance(module, torch.jit.ScriptModule):
             raise UnsupportedError(
                 f"{name} is a module of torch.jit.script or torch.jit.trace",
@@ -327,7 +331,7 @@ def _install_hooks(recorder: Recorder, root: torch.nn.Module | None) -> list[Rem
     def leave(module: torch.nn.Module, args: Any, result: Any) -> None:
         if getattr(_thread, "recorder", None) is recorder and len(recorder.scopes) > 1:
             recorder.scopes.pop()
-            recorder.regions.pop()
+            recorder.regions.leave(tokens.pop())
 
     hooks = torch.nn.modules.module
     return [
