@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from trtnn import functional as functional
     from trtnn import options as options
     from trtnn.building import build as build
+    from trtnn.checking import check as check
     from trtnn.compiled import CompiledModule as CompiledModule
     from trtnn.compiler import Input as Input
     from trtnn.compiler import compile as compile
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from trtnn.quantizing import QuantizedModel as QuantizedModel
     from trtnn.quantizing import quantize as quantize
     from trtnn.sizes.dims import Dim as Dim
+    from trtnn.tools.findings import CheckReport as CheckReport
     from trtnn.tracing.regions import autocast as autocast
 
 __version__ = "0.1.0"
@@ -50,6 +52,8 @@ _HOMES = {
     **dict.fromkeys(("Input", "compile", "trace"), "compiler"),
     "CompiledModule": "compiled",
     "build": "building",
+    "check": "checking",
+    "CheckReport": "tools.findings",
     "Dim": "sizes.dims",
     "Engine": "engine.engine",
     "Graph": "graph.graph",

@@ -23,6 +23,7 @@ from trtnn.run.runner import Runner
 from trtnn.saved import file
 from trtnn.sizes.dims import Dim, Range
 from trtnn.sizes.profiles import count_profiles, profile_of
+from trtnn.tools.recipe import Recipe
 from trtnn.tracing.signature import Signature
 
 EXECUTIONS = ("sync", "async", "graph")
@@ -69,11 +70,12 @@ class CompiledModule:
         describe: Describe | None = None,
         *,
         report: PrecisionReport | None = None,
+        recipe: Recipe | None = None,
     ) -> None:
         self.graph, self.engine = graph, engine
         self.precision_report = report
         self._signature, self._parameters, self._runner = signature, parameters, runner
-        self._describe = describe
+        self._describe, self._recipe = describe, recipe
         self._caller = Caller(graph, signature, parameters, runner)
         self.__call__ = self._caller.make()  # type: ignore[method-assign]
         self.__signature__ = signature_of(parameters)  # what inspect.signature(model) shows
@@ -155,6 +157,8 @@ class CompiledModule:
         elif isinstance(runner, Runner) and self.engine is not None:
             with runner.on_device():
                 refit(self.engine, state_dict, runner.pool.exclusive)
+        if self._recipe is not None:
+            self._recipe.refitted = True
 
     def to(self, device: Any) -> CompiledModule:
         """Return the model on another GPU of the same kind; its engine is opened there.
@@ -266,7 +270,14 @@ class CompiledModule:
 
     def _view(self, runner: Runs) -> CompiledModule:
         return CompiledModule(
-            self.graph, self._signature, self._parameters, runner, self.engine, self._describe
+            self.graph,
+            self._signature,
+            self._parameters,
+            runner,
+            self.engine,
+            self._describe,
+            report=self.precision_report,
+            recipe=self._recipe,
         )
 
     def __deepcopy__(self, memo: Any) -> NoReturn:

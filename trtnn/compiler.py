@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -43,6 +44,7 @@ from trtnn.settings import (
     refuse_checks,
     settings_of,
 )
+from trtnn.tools.recipe import Recipe, Runs
 from trtnn.tracing.assumptions import verify as verify_assumptions
 from trtnn.tracing.attributes import Attributes
 from trtnn.tracing.forward import _parameters, refuse_positional, unwrapped
@@ -215,12 +217,26 @@ def run_stages(
         call: The arguments of the call that a lazy model is compiled for.
     """
     chosen, signature = graph_of(module, settings.precision, library, signature, device)
-    graph, parameters = chosen.graph, _parameters(module)
-    report = report_of(chosen)
+    known: dict[str, Any] = {"report": report_of(chosen)}
+    known["recipe"] = _recipe(module, settings, library, device, signature, chosen.traced)
     if library is None:
-        runs = Reference(graph, device)
-        return CompiledModule(graph, signature, parameters, runs, None, report=report)
-    lowered = optimize(graph, library)
+        runs, parameters = Reference(chosen.graph, device), _parameters(module)
+        return CompiledModule(chosen.graph, signature, parameters, runs, None, **known)
+    return _model(module, settings, library, device, signature, chosen.graph, call, **known)
+
+
+def _model(
+    module: Callable[..., Any],
+    settings: Settings,
+    library: TensorRT,
+    device: torch.device,
+    signature: Signature,
+    graph: Graph,
+    call: Call | None = None,
+    **known: Any,
+) -> CompiledModule:
+    """Build what runs a typed graph, or find it; ``known`` is what else is known of the model."""
+    lowered, parameters = optimize(graph, library), _parameters(module)
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
         judged = {"tf32": settings.tf32, "verify": settings.verify}
         subject = subject_of(module, graph, lowered, device, signature, call, **judged)
@@ -247,7 +263,33 @@ def run_stages(
         capabilities=_own_capability(library, gpu_of(device)),
         **settings.described(),
     )
-    return CompiledModule(graph, signature, parameters, runner, engine, facts, report=report)
+    return CompiledModule(graph, signature, parameters, runner, engine, facts, **known)
+
+
+def _recipe(
+    module: Callable[..., Any],
+    settings: Settings,
+    library: TensorRT | None,
+    device: torch.device,
+    signature: Signature,
+    graph: Graph,
+) -> Recipe:
+    """Return what a model is made of; what it builds is neither verified nor kept."""
+
+    def build(typed: Graph, precision: Precision) -> Runs:
+        assert library is not None
+        told = replace(
+            settings,
+            precision=precision,
+            verify=False,
+            cache=False,
+            execution="sync",
+            max_contexts=1,
+        )
+        return _model(module, told, library, device, signature, typed)._runner
+
+    observe = partial(observed, declared=signature.ranges)
+    return Recipe(graph, settings.precision, observe, None if library is None else build)
 
 
 def graph_of(

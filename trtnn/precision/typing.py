@@ -36,10 +36,19 @@ class Choice:
 
 @dataclass(frozen=True)
 class Typed:
-    """A graph as a precision types it, and what was chosen for each node that has floats."""
+    """A graph as a precision types it, and what was chosen for each node that has floats.
+
+    Attributes:
+        source: The graph before that, with norms folded.
+        values: What became of its values, where they are others now.
+        traced: The graph that was given.
+    """
 
     graph: Graph
     choices: tuple[Choice, ...]
+    source: Graph
+    values: Mapping[Value, Value]
+    traced: Graph
 
 
 Observe = Callable[[Graph], Mapping[Value, float]]
@@ -58,13 +67,13 @@ def typed(graph: Graph, precision: Precision, observe: Observe | None = None) ->
     asks = any(node.origin.region is not None for node in graph.nodes)
     says = precision.modules or precision.classes or precision.keep
     if precision.low is None and not asks and not says:
-        return Typed(graph, ())
+        return Typed(graph, (), graph, {}, graph)
     # A norm is folded in float64 from the parameters as they are, and the result rounded once.
     apart = any(isinstance(n.op, BatchNorm) and precision.word(n) == "fp32" for n in graph.nodes)
-    graph = graph if apart else passes.fold_norms(graph)
+    traced, graph = graph, graph if apart else passes.fold_norms(graph)
     half = "fp16" in {*precision.words, *(node.origin.region for node in graph.nodes)}
     ranges = observe(graph) if observe is not None and half else {}
-    return _Typing(graph, precision, ranges).run()
+    return replace(_Typing(graph, precision, ranges).run(), traced=traced)
 
 
 class _Typing:
@@ -107,6 +116,7 @@ class _Typing:
     def run(self) -> Typed:
         for node in self.graph.nodes:
             self._node(node)
+        values = self.rewriter.replaced.copy()
         keep = self.precision.outputs == "keep" or self.precision.low is None
         for value in floats(self.graph.outputs):
             wanted = value.spec.dtype
@@ -115,7 +125,7 @@ class _Typing:
             self.rewriter.replaced[value] = self._in(value, wanted)
         graph = replace(self.rewriter.finish(), inputs=self.inputs)
         graph.check()
-        return Typed(graph, tuple(self.choices))
+        return Typed(graph, tuple(self.choices), self.graph, values, self.graph)
 
     # What a node is computed in -------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""What a user takes to find out why a result is wrong."""
