@@ -172,17 +172,14 @@ class CompiledModule:
         if place == runner.device:
             return self
         if isinstance(runner, Reference):
-            moved = runner.moved(place)
-            return CompiledModule(self.graph, self._signature, self._parameters, moved, None)
+            return self._with(runner.moved(place), None, None)
         if not isinstance(runner, Runner) or self.engine is None or place.type != "cuda":
             raise InputError(f"to: an engine runs on a GPU, got {place}")
         _require_same_kind(runner.device, place)
         with torch.cuda.device(place):
             engine = self.engine.copy()
             other = runner.on(engine, place)
-        return CompiledModule(
-            self.graph, self._signature, self._parameters, other, engine, self._describe
-        )
+        return self._with(other, engine, None)
 
     @property
     def backend(self) -> str:
@@ -245,7 +242,7 @@ class CompiledModule:
         count = len(self.profiles)
         if type(index) is not int or not 0 <= index < count:
             raise InputError(f"with_profile: expected an int from 0 to {count - 1}, got {index!r}")
-        return self._view(self._runner.view(profile=index))
+        return self._with(self._runner.view(profile=index), self.engine, self._recipe)
 
     def with_execution(self, execution: str) -> CompiledModule:
         """Return a view of the model that runs in another way; engine and memory are shared.
@@ -266,18 +263,19 @@ class CompiledModule:
             raise OptionError(
                 f"execution: expected one of {', '.join(EXECUTIONS)}, got {execution!r}"
             )
-        return self._view(self._runner.view(execution=execution))
+        return self._with(self._runner.view(execution=execution), self.engine, self._recipe)
 
-    def _view(self, runner: Runs) -> CompiledModule:
+    def _with(self, runner: Runs, engine: Engine | None, recipe: Recipe | None) -> CompiledModule:
+        """Return the model with another runner; what was moved has no recipe."""
         return CompiledModule(
             self.graph,
             self._signature,
             self._parameters,
             runner,
-            self.engine,
+            engine,
             self._describe,
             report=self.precision_report,
-            recipe=self._recipe,
+            recipe=recipe,
         )
 
     def __deepcopy__(self, memo: Any) -> NoReturn:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch.fx.experimental.proxy_tensor import PreDispatchTorchFunctionMode
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
@@ -38,11 +39,14 @@ _thread = threading.local()
 op_module._active.append(lambda: getattr(_thread, "recorder", None))
 
 
-class TracingMode(TorchFunctionMode):
-    """Sees every torch call of this thread while ``forward`` runs."""
+class TracingMode(PreDispatchTorchFunctionMode):
+    """Sees every torch call of this thread while ``forward`` runs.
+
+    PyTorch tells a mode of this kind, and no other, where ``torch.vmap`` begins.
+    """
 
     def __init__(self, recorder: Recorder) -> None:
-        super().__init__()
+        TorchFunctionMode.__init__(self)
         self.recorder = recorder
 
     def __torch_function__(
