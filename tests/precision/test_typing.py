@@ -20,6 +20,7 @@ from trtnn.precision.typing import typed
 
 X = trtnn.Input((2, 4, 8), name="x")
 HALF, BFLOAT = torch.float16, torch.bfloat16
+LONG = "deeplabv3_resnet50"  # nine seconds, of the ops that resnet50 has
 ERROR = {"fp16": 2e-2, "bf16": 1e-1}  # of random networks of 100 layers; one has 1.4e-2 and 9.5e-2
 
 
@@ -143,7 +144,7 @@ def results(graph: Graph, inputs: Any) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-@pytest.mark.parametrize("name", MODELS["small"])
+@pytest.mark.parametrize("name", [n for n in MODELS["small"] if n != LONG])
 def test_the_zoo_stays_right(name: str, precision: str) -> None:
     model = MODELS["small"][name]
     inputs = model.inputs(2, 1)
