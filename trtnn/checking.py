@@ -14,10 +14,11 @@ from trtnn.engine.verified import Measured
 from trtnn.errors import BuildError, InputError, OptionError, UnsupportedError
 from trtnn.graph.graph import Value
 from trtnn.lazy import LazyModule
+from trtnn.ops.arithmetic import HALVES
 from trtnn.ops.masks import depends_on_data
 from trtnn.options import BuildOptions
 from trtnn.precision.policy import Precision
-from trtnn.precision.typing import HALVES, Typed
+from trtnn.precision.typing import Typed
 from trtnn.run.bars import Results
 from trtnn.run.rounding import without_tf32
 from trtnn.run.samples import CPU, require_indices

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from trtnn.ops.arithmetic import HALVES
 from trtnn.ops.op import Spec
 from trtnn.precision.policy import Precision
 from trtnn.tracing.forward import module_of
@@ -21,7 +22,7 @@ def traced_as(signature: Signature, precision: Precision, module: Callable[..., 
     """
     owner = module_of(module)
     parameters = owner.parameters() if owner is not None else ()
-    if any(p.dtype in (torch.float16, torch.bfloat16) for p in parameters):
+    if any(p.dtype in HALVES for p in parameters):
         return signature
     return _in(signature, precision, torch.float32)
 

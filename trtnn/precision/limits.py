@@ -69,13 +69,9 @@ class Masks:
     A bound that 16 bits hold does the same: it is put where they are cast to 16 bits.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.makers = {value: node for node in graph.nodes for value in node.outputs}
-        self.users: dict[Value, list[Node]] = {}
-        for node in graph.nodes:
-            for value in node.inputs:
-                self.users.setdefault(value, []).append(node)
+    def __init__(self, kinds: Kinds) -> None:
+        self.graph, self.makers, self.users = kinds.graph, kinds.maker, kinds.users
+        graph = self.graph
         self.values: set[Value] = set()
         sources = [v for v in floats(graph.constants) if self._is_least(v)]
         sources += [n.outputs[0] for n in graph.nodes if isinstance(n.op, Full) and _is_low(n.op)]

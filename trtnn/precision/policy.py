@@ -41,7 +41,7 @@ class Precision:
         classes: A precision by class of module, or its name: ``{torch.nn.LayerNorm: "fp32"}``.
         inputs: ``"keep"``: float32 inputs stay so; ``"low"``: they are given in ``dtype``.
         outputs: The same of outputs.
-        ranges: Whether ranges decide, of a run on made-up inputs or on the first call's: in
+        ranges: Whether ranges decide, seen in one run on made-up inputs: in
             float16, what exceeds 32768, or all of what is below 6.1e-5, stays float32.
         tf32: Whether float32 beside 16 bits may be tf32.
 

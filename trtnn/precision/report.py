@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from trtnn.precision.typing import HALVES, Typed
+from trtnn.ops.arithmetic import HALVES
+from trtnn.precision.typing import Typed
 
 SMALLEST = torch.finfo(torch.float16).smallest_normal
 

@@ -10,7 +10,7 @@ import torch
 from trtnn.graph import passes
 from trtnn.graph.graph import Graph, Node, Value
 from trtnn.graph.passes.rewriter import Rewriter
-from trtnn.ops.arithmetic import Cast, Elementwise, Scaled
+from trtnn.ops.arithmetic import HALVES, Cast, Elementwise, Scaled
 from trtnn.ops.creation import Full
 from trtnn.ops.normalization import BatchNorm
 from trtnn.ops.op import Spec
@@ -21,7 +21,6 @@ from trtnn.precision.limits import MOST, Masks, factor_of, outside, unfit
 from trtnn.precision.policy import Precision
 from trtnn.tracing.regions import DTYPES, TYPED
 
-HALVES = (torch.float16, torch.bfloat16)
 SAME_SIZE = ("Unary ABS", "Unary NEG")
 
 
@@ -81,7 +80,7 @@ class _Typing:
         self.graph, self.precision = graph, precision
         self.rewriter = Rewriter(graph)
         self.kinds = Kinds(graph)
-        self.masks = Masks(graph)
+        self.masks = Masks(self.kinds)
         self.islands = Islands()
         self.have = {v: v.spec.dtype for v in (*graph.inputs, *graph.constants)}
         self.made = {(v, v.spec.dtype): v for v in graph.inputs}

@@ -9,8 +9,9 @@ import torch
 
 from trtnn.graph.graph import Graph, Node, Value
 from trtnn.graph.interpreter import Compute, run
+from trtnn.ops.arithmetic import HALVES
 from trtnn.precision.kinds import name_of
-from trtnn.precision.typing import HALVES, Typed
+from trtnn.precision.typing import Typed
 from trtnn.run.rounding import kind_of, own, widened
 from trtnn.run.samples import CPU
 from trtnn.tools.findings import NodeFinding, Row, advice_of
