@@ -377,5 +377,6 @@ def optimize(graph: Graph, library: TensorRT) -> Graph:
     graph = passes.absorb_expands(graph)
     graph = passes.widen_quantized(graph)
     graph = passes.merge_shuffles(graph)
+    graph = passes.split_heads(graph)
     graph.check()
     return graph

@@ -13,6 +13,7 @@ import trtnn
 from tests import double
 from tests.compare import error
 from trtnn import Dim, Input
+from trtnn.compiler import optimize
 from trtnn.graph import passes
 from trtnn.graph.graph import Graph
 from trtnn.graph.interpreter import run
@@ -108,6 +109,79 @@ def test_equal_nodes_are_merged_but_for_outputs() -> None:
 def test_other_numbers_are_not_equal() -> None:
     graph = trtnn.trace(lambda x: F.elu(x, 1.0) + F.elu(x, 2.0), [X])
     assert count(passes.merge_equal(graph), "Activation") == 2
+
+
+class Attend(torch.nn.Module):
+    """Self-attention from one product, cut into heads in one of the ways that libraries have."""
+
+    def __init__(self, cut: str) -> None:
+        super().__init__()
+        self.cut, self.heads = cut, 4
+        self.packed, self.out = torch.nn.Linear(32, 96), torch.nn.Linear(32, 32)
+
+    def parts(self, x: torch.Tensor) -> Any:
+        batch, length, width = x.shape
+        y = self.packed(x)
+        if self.cut == "unbind":  # timm
+            return y.reshape(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        if self.cut == "inside heads":  # GPT-NeoX
+            return y.view(batch, length, self.heads, -1).transpose(1, 2).chunk(3, -1)
+        if self.cut == "addmm":  # GPT-2
+            y = torch.addmm(self.packed.bias, x.view(-1, width), self.packed.weight.t())
+            y = y.view(batch, length, 3 * width)
+        split = y.split(width, dim=2)
+        return [p.view(batch, length, self.heads, -1).transpose(1, 2) for p in split]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.parts(x)
+        y = F.scaled_dot_product_attention(q, k, v)
+        return self.out(y.transpose(1, 2).reshape(x.shape))
+
+
+@pytest.mark.parametrize("length", [10, trtnn.Dim("length", 1, 10, 20)])
+@pytest.mark.parametrize("cut", ["unbind", "inside heads", "addmm", "split"])
+def test_queries_keys_and_values_get_a_product_each(cut: str, length: Any) -> None:
+    net, x = Attend(cut).eval(), torch.randn(2, 10, 32)
+    graph = trtnn.trace(net, [Input((2, length, 32))])
+    split = optimize(graph, TensorRT(double.load("8.6")))
+    assert count(split, "MatrixMultiply") == 6 and count(split, "Slice") == 0
+    assert count(split, "Shuffle") <= 5
+    assert error(run(split, [x])[0][0], net(x)) <= 1e-6
+
+
+def test_a_transposed_attention_of_torch_is_transposed_no_more() -> None:
+    for batch_first, shuffles in ((True, 4), (False, 6)):
+        net = torch.nn.MultiheadAttention(32, 4, batch_first=batch_first).eval()
+        graph = trtnn.trace(
+            lambda x, net=net: net(x, x, x, need_weights=False)[0], [Input((2, 3, 32))]
+        )
+        assert count(optimize(graph, TensorRT(double.load("8.6"))), "Shuffle") == shuffles
+
+
+def shown(x: torch.Tensor, w: torch.Tensor) -> Any:
+    y = x @ w
+    a, b = y.chunk(2, -1)
+    return a @ b.mT, y
+
+
+UNSPLIT: dict[str, Callable[..., Any]] = {
+    "a gated unit": lambda x, w: (lambda a, b: torch.sigmoid(a) * b)(*(x @ w).chunk(2, -1)),
+    "seen as a whole": shown,
+    "cut by a step": lambda x, w: (x @ w)[..., ::2] @ (x @ w)[..., 1::2].mT,
+}
+
+
+@pytest.mark.parametrize("name", UNSPLIT)
+def test_a_product_that_feeds_no_heads_alone_stays_one(name: str) -> None:
+    w, function, x = torch.randn(8, 12), UNSPLIT[name], torch.randn(2, 3, 8)
+    graph = trtnn.trace(lambda x: function(x, w), [x])
+    kept = optimize(graph, TensorRT(double.load("8.6")))
+    products = [n for n in kept.nodes if n.op.name == "MatrixMultiply"]
+    assert sum(n.inputs[1] in kept.constants for n in products) == 1
+    outputs = function(x, w)
+    wanted = outputs if isinstance(outputs, tuple) else (outputs,)
+    for ours, theirs in zip(run(kept, [x])[0], wanted, strict=True):
+        assert error(ours, theirs) <= 1e-6
 
 
 S = trtnn.Dim("s", 2, 64, 128)

@@ -179,9 +179,9 @@ def _four(tensor: TensorT) -> TensorT:
 
 
 def _heads(tensor: TensorT, count: int) -> TensorT:
-    """(L, N, E) to (N, heads, L, E / heads)."""
-    length, batch, width = shape_of(tensor)
-    return permute(reshape(tensor, (length, batch, count, width // count)), 1, 2, 0, 3)
+    """(N, L, E) to (N, heads, L, E / heads)."""
+    batch, length, width = shape_of(tensor)
+    return permute(reshape(tensor, (batch, length, count, width // count)), 0, 2, 1, 3)
 
 
 def _join_masks(
@@ -213,22 +213,21 @@ def _project(
     apart: tuple[TensorT, TensorT, TensorT] | None,
     bias: TensorT | None,
 ) -> list[TensorT]:
-    """Return the projected query, key and value; one product where the input is one."""
-    query, key, value = inputs
-    if apart is None and query is key and key is value:
-        return list(chunk(linear(query, packed, bias), 3, -1))
+    """Return the projected query, key and value, by a product each."""
     weights = chunk(packed, 3, 0) if apart is None else apart
     biases = (None,) * 3 if bias is None else chunk(bias, 3, 0)
     return [linear(x, w, b) for x, w, b in zip(inputs, weights, biases, strict=True)]
 
 
-def _with_batch(query: TensorT, key: TensorT, value: TensorT) -> tuple[TensorT, ...]:
-    """Return inputs of (L, N, E); what was one tensor stays one."""
-    if spec_of(query).rank == 3:
-        return query, key, value
-    if query is key and key is value:
-        return (unsqueeze(query, 1),) * 3
-    return tuple(unsqueeze(x, 1) for x in (query, key, value))
+def _batch_first(*inputs: TensorT) -> tuple[TensorT, ...]:
+    """Return inputs of (L, N, E) or (L, E) as (N, L, E), which TensorRT is fast on.
+
+    What was one tensor stays one, and a transpose that the caller made before is undone by it.
+    """
+    turned = {
+        id(x): transpose(x, 0, 1) if spec_of(x).rank == 3 else unsqueeze(x, 0) for x in inputs
+    }
+    return tuple(turned[id(x)] for x in inputs)
 
 
 def _attend(
@@ -284,10 +283,10 @@ def multi_head_attention_forward(
     if is_causal and attn_mask is None:
         raise UnsupportedError(f"{name}: is_causal needs attn_mask")
     apart = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else None
-    inputs = _with_batch(query, key, value)
+    inputs = _batch_first(query, key, value)
     if spec_of(query).rank == 2 and key_padding_mask is not None:
         key_padding_mask = unsqueeze(key_padding_mask, 0)
-    length, batch, width = shape_of(inputs[0])
+    batch, length, width = shape_of(inputs[0])
     if decide("ne", width, embed_dim_to_check) or embed_dim_to_check % num_heads:
         raise ShapeError(f"{name}: width {width}, expected {embed_dim_to_check}, {num_heads} heads")
     parts = _project(inputs, in_proj_weight, apart, in_proj_bias)
@@ -296,10 +295,10 @@ def multi_head_attention_forward(
     masks = (None, None) if causal else (attn_mask, key_padding_mask)
     mask = _join_masks(*masks, num_heads, spec_of(heads[0]).dtype)
     attended, weights = _attend(heads, mask, causal, need_weights)
-    joined = reshape(permute(attended, 2, 0, 1, 3), (length, batch, width))
+    joined = reshape(permute(attended, 0, 2, 1, 3), (batch, length, width))
     result = linear(joined, out_proj_weight, out_proj_bias)
     if weights is not None and average_attn_weights:
         weights = mean(weights, (1,))
     if spec_of(query).rank == 3:
-        return result, weights
-    return squeeze(result, 1), None if weights is None else squeeze(weights, 0)
+        return transpose(result, 0, 1), weights
+    return squeeze(result, 0), None if weights is None else squeeze(weights, 0)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from trtnn.graph.graph import Graph, Value
 from trtnn.graph.passes.rewriter import Rewriter
 from trtnn.ops.movement import Shuffle
 from trtnn.ops.op import Spec
+from trtnn.sizes.dims import Size
 
 
 def merge_shuffles(graph: Graph) -> Graph:
@@ -62,7 +65,32 @@ def join(first: Shuffle, second: Shuffle, spec: Spec, between: Spec) -> Shuffle 
         return Shuffle(compose(first.first, middle), second.shape, second.second)
     if middle in (None, tuple(range(between.rank))):
         return Shuffle(first.first, second.shape, second.second)
-    return None
+    gone = dropped(between.shape, second.shape) if second.first is None else None
+    if gone is None or first.second is None:
+        return None
+    # The sizes of 1 that the second one drops, the first one need not make.
+    axes = [first.second[i] for i in gone]
+    left = [axis for axis in first.second if axis not in axes]
+    turn = tuple(sorted(left).index(axis) for axis in left)
+    shape = tuple(size for axis, size in enumerate(first.shape) if axis not in axes)
+    return Shuffle(first.first, shape, compose(turn, second.second))
+
+
+def dropped(before: Sequence[Size], after: Sequence[Size]) -> list[int] | None:
+    """Return the axes of size 1 that a reshape drops, None if it does anything else.
+
+    >>> dropped((1, 4, 1, 3), (4, 3)), dropped((4, 3), (12,))
+    ([0, 2], None)
+    """
+    gone, kept = [], list(after)
+    for axis, size in enumerate(before):
+        if kept and kept[0] == size:
+            kept.pop(0)
+        elif size == 1:
+            gone.append(axis)
+        else:
+            return None
+    return None if kept or not gone else gone
 
 
 def compose(
