@@ -378,5 +378,6 @@ def optimize(graph: Graph, library: TensorRT) -> Graph:
     graph = passes.widen_quantized(graph)
     graph = passes.merge_shuffles(graph)
     graph = passes.split_heads(graph)
+    graph = passes.part_regions(graph, library.target)
     graph.check()
     return graph

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.double import fused
 from tests.double.facts import FLOATS, RuleError, Violation
 from tests.double.inference import facts
 from tests.double.rules.pointwise import PARAMETERS
@@ -86,8 +87,15 @@ def weak(network: Any, config: Any) -> None:
             raise Violation("flag FP16 on a graph without HALF: TensorRT would lower precision")
         if config._has("OBEY_PRECISION_CONSTRAINTS"):
             raise Violation("constraints on a graph without HALF")
+    free = set()
+    for region in fused.regions(layers):
+        fused.of_one_type(region, COMPUTING)
+        if fused.multiplies_eight_bits(region):
+            fused.loose(region)
+            free.update(map(id, region))
     for layer in layers:
-        typed_layer(layer, half=half)
+        if id(layer) not in free or floats_read(layer) != "HALF":
+            typed_layer(layer, half=half)
     for tensor in network._outputs:
         intended = facts(tensor).dtype
         if tensor._reported() != intended:
@@ -95,6 +103,12 @@ def weak(network: Any, config: Any) -> None:
                 f"output {tensor._name!r} would come out as {tensor._reported()}, not {intended}: "
                 "set its dtype"
             )
+
+
+def floats_read(layer: Any) -> str | None:
+    """Return the type of the first tensor that a layer reads."""
+    given = [tensor for tensor in layer._inputs if tensor is not None]
+    return facts(given[0]).dtype if given else None
 
 
 def typed_layer(layer: Any, *, half: bool) -> None:

@@ -13,10 +13,15 @@ import trtnn
 from tests import double
 from tests.compare import error
 from trtnn import Dim, Input
-from trtnn.compiler import optimize
+from trtnn.compiler import graph_of, optimize
 from trtnn.graph import passes
 from trtnn.graph.graph import Graph
 from trtnn.graph.interpreter import run
+from trtnn.graph.passes.fused import fused_regions
+from trtnn.graph.passes.rewriter import Rewriter
+from trtnn.lower.network import lower
+from trtnn.ops.pooling import Part
+from trtnn.tracing.signature import declare
 from trtnn.trt.library import TensorRT
 
 X = Input((2, 3, 8, 8))
@@ -182,6 +187,80 @@ def test_a_product_that_feeds_no_heads_alone_stays_one(name: str) -> None:
     wanted = outputs if isinstance(outputs, tuple) else (outputs,)
     for ours, theirs in zip(run(kept, [x])[0], wanted, strict=True):
         assert error(ours, theirs) <= 1e-6
+
+
+class Mixed(torch.nn.Module):
+    """Attention in half whose perceptron stays in float32, and a convolution before both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv1d(32, 32, 1)
+        self.attend = Attend("split")
+        self.norm = torch.nn.LayerNorm(32)
+        self.wide = torch.nn.Sequential(torch.nn.Linear(32, 64), torch.nn.Linear(64, 32))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x.mT).mT
+        x = x + self.attend(x)
+        return self.attend(x + self.wide(self.norm(x)))
+
+
+def mixed(version: str, precision: trtnn.Precision) -> tuple[Graph, Any]:
+    library, x = TensorRT(double.load(version)), Input((2, 10, 32))
+    net = Mixed().eval()
+    typed, _ = graph_of(net, precision, library, declare(net, [x]), torch.device("cpu"))
+    return optimize(typed.graph, library), typed.graph
+
+
+WIDE = trtnn.Precision("fp16", modules={"wide*": "fp32"}, ranges=False)
+
+
+def test_half_and_float32_share_no_region_that_8_6_fuses() -> None:
+    graph, typed = mixed("8.6", WIDE)
+    before = [{v.spec.dtype for n in r for v in n.outputs} for r in fused_regions(typed)]
+    assert before == [{torch.float16, torch.float32}]
+    regions = [[n for n in r if n.op.name != "Cast"] for r in fused_regions(graph)]
+    assert len(regions) == 2
+    assert all(len({v.spec.dtype for n in r for v in n.outputs}) == 1 for r in regions)
+    x = torch.randn(2, 10, 32)
+    plain = optimize(typed, TensorRT(double.load("10")))
+    assert error(run(graph, [x])[0][0], run(plain, [x])[0][0]) <= 2e-3
+
+
+@pytest.mark.parametrize(
+    ("version", "precision"),
+    [("10", WIDE), ("11", WIDE), ("8.6", trtnn.Precision("fp16", ranges=False))],
+)
+def test_what_is_of_one_type_or_strongly_typed_is_not_parted(
+    version: str, precision: trtnn.Precision
+) -> None:
+    graph, _ = mixed(version, precision)
+    assert count(graph, "Part") == 0
+
+
+def test_convolutions_of_two_types_are_not_parted() -> None:
+    net = torch.nn.Sequential(*(torch.nn.Conv2d(3, 3, 1) for _ in range(3)))
+    library = TensorRT(double.load("8.6"))
+    precision = trtnn.Precision("fp16", modules={"1": "fp32"}, ranges=False)
+    typed, _ = graph_of(net, precision, library, declare(net, [X]), torch.device("cpu"))
+    graph = optimize(typed.graph, library)
+    assert {v.spec.dtype for v in graph.values()} == {torch.float16, torch.float32}
+    assert count(graph, "Part") == 0
+
+
+@pytest.mark.parametrize("rank", range(7))
+def test_a_part_keeps_any_shape(rank: int) -> None:
+    shape = tuple(range(2, 2 + rank))
+    library = TensorRT(double.load("8.6"))
+    graph = trtnn.trace(lambda x: torch.exp(x), [Input(shape)])
+    rewriter = Rewriter(graph)
+    (node,) = graph.nodes
+    rewriter.substitute(node.outputs, rewriter.record(Part(), [rewriter.tensor(node.inputs[0])]))
+    parted = rewriter.finish()
+    network = library.network(library.builder())
+    lower(parted, library, network)
+    kinds = [network.get_layer(i).type.name for i in range(network.num_layers)]
+    assert "MAX" in kinds and tuple(network.get_output(0).shape) == shape
 
 
 S = trtnn.Dim("s", 2, 64, 128)

@@ -9,14 +9,17 @@ import torch
 
 import trtnn
 from tests import double, real_builder
+from tests.compare import error
 from tests.zoo import MODELS, build_lively
-from trtnn.compiler import optimize
+from trtnn.compiler import graph_of, optimize
 from trtnn.engine.builder import build
 from trtnn.errors import UnsupportedError
 from trtnn.graph.graph import Graph
+from trtnn.lower.network import lower
 from trtnn.options import BuildOptions
 from trtnn.precision.policy import WORDS, Precision
 from trtnn.precision.typing import typed
+from trtnn.tracing.signature import declare
 from trtnn.trt.library import TensorRT
 
 NAMES = ("mlp", "resnet18", "mobilenet_v3_small", "bert_encoder", "vit_b_16")
@@ -45,6 +48,72 @@ def test_on_the_doubles(version: str, name: str, precision: str) -> None:
     build(lowered, library, BuildOptions(), tf32=asked.uses_tf32)
     low = sum(node.outputs[0].spec.dtype == asked.low for node in lowered.nodes)
     assert low > len(lowered.nodes) / 2 if asked.low else not low
+
+
+def test_halves_beside_products_of_8_bits_are_not_told_their_type_on_8_6() -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.GELU(), torch.nn.Linear(64, 64))
+    net = torch.nn.Sequential(torch.nn.LayerNorm(64), net).eval()
+    x = torch.randn(32, 64)
+    library = TensorRT(double.load("8.6"))
+    told = {}
+    for name, module in (("plain", net), ("quantized", trtnn.quantize(net, [x]))):
+        graph, _ = graph_of(
+            module, Precision("fp16"), library, declare(module, [x]), torch.device("cpu")
+        )
+        lowered = optimize(graph.graph, library)
+        network = library.network(library.builder())
+        lower(lowered, library, network)
+        layers = [network.get_layer(i) for i in range(network.num_layers)]
+        told[name] = sum(layer.precision_is_set for layer in layers)
+        build(lowered, library, BuildOptions())
+    assert told["plain"] > 10 and told["quantized"] == 1  # the norm, which reads a float32 input
+
+
+# The real TensorRT --------------------------------------------------------------------------------
+
+
+class Perceptron(torch.nn.Module):
+    """A residual block between two products, whose numbers go beyond half and back."""
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        self.first, self.last = torch.nn.Linear(width, width), torch.nn.Linear(width, width)
+        self.norm = torch.nn.LayerNorm(width)
+        self.wide = torch.nn.Sequential(torch.nn.Linear(width, width), torch.nn.GELU())
+        self.back = torch.nn.Linear(width, width)
+        with torch.no_grad():
+            self.wide[0].weight.mul_(3e5)
+            self.back.weight.div_(3e5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        return self.last(x + self.back(self.wide(self.norm(x))))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kept", [("wide", "back"), ("norm", "wide", "back"), ("norm",)])
+def test_what_is_kept_in_float32_is_computed_in_it(kept: tuple[str, ...]) -> None:
+    torch.manual_seed(0)
+    net, x = Perceptron().cuda().eval(), torch.randn(4, 16, 64, device="cuda")
+    if "wide" not in kept:  # then nothing goes beyond half
+        net.wide[0].weight.data.div_(3e5)
+        net.back.weight.data.mul_(3e5)
+    precision = Precision("fp16", modules={f"{name}*": "fp32" for name in kept}, ranges=False)
+    model = trtnn.compile(net, inputs=[x], precision=precision, backend="tensorrt", cache=False)
+    assert error(model(x), net(x)) <= 5e-3 and model.verified
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["tf32", "fp16"])
+def test_a_quantized_transformer_is_built(precision: str) -> None:
+    torch.manual_seed(0)
+    net = torch.nn.TransformerEncoderLayer(128, 4, 256, batch_first=True).cuda().eval()
+    x = torch.randn(4, 32, 128, device="cuda")
+    quantized = trtnn.quantize(net, [torch.randn_like(x) for _ in range(2)], progress=False)
+    assert quantized.report.quantized
+    place = {"backend": "tensorrt", "cache": False}
+    model = trtnn.compile(quantized, inputs=[x], precision=precision, **place)
+    assert error(model(x), quantized(x)) <= 2e-2 and model.verified
 
 
 @pytest.mark.parametrize("precision", WORDS)

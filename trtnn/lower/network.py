@@ -9,12 +9,14 @@ import torch
 
 from trtnn.errors import BuildError, GraphError, UnsupportedError
 from trtnn.graph.graph import Graph, Node, Value, as_tuple
+from trtnn.graph.passes.fused import fused_regions
 from trtnn.graph.program import ProgramBuilder
 from trtnn.lower.border import add_input, mark_output
 from trtnn.lower.layers import EIGHT_BITS, Handle, ITensor, Operand
 from trtnn.lower.quantization import Quantization
 from trtnn.lower.recipes import Stored, named, stored
 from trtnn.lower.windows import Windows
+from trtnn.ops.matrix import MatrixMultiply
 from trtnn.ops.quantization import QuantizeDequantize
 from trtnn.sizes.dims import Dim, Expr, Size, bounds
 from trtnn.sizes.expressions import fold, parts_of
@@ -36,6 +38,7 @@ class Net(Windows, Quantization):
         self.half = any(v.spec.dtype in (torch.float16, torch.bfloat16) for v in graph.values())
         self.dequantized = {v for n in graph.nodes if is_quantized(n) for v in n.outputs}
         self.quantized = bool(self.dequantized)
+        self.loose = loose_nodes(graph, self.dequantized)
         self.node: Node | None = None
         self.nodes: dict[str, Node] = {}
         self.names: dict[str, int] = {}
@@ -254,7 +257,8 @@ class Net(Windows, Quantization):
         if self.half and not self.target.strongly_typed and not self._is_free():
             # Seen on 8.6.0: beside half values, a float32 tensor that only moves travels as half.
             kind = dtype if computes is None and dtype is torch.float32 else computes
-            if kind is not None and kind.is_floating_point:
+            loose = kind is torch.float16 and self.node in self.loose
+            if kind is not None and kind.is_floating_point and not loose:
                 name = str(kind).removeprefix("torch.")
                 self.library.constrain(layer, name, output=dtype == kind)
         if dtype in EIGHT_BITS and computes is not None:
@@ -301,6 +305,20 @@ class Net(Windows, Quantization):
 def is_quantized(node: Node) -> bool:
     """Say whether a node is rounded to 8 bits."""
     return isinstance(node.op, QuantizeDequantize)
+
+
+def loose_nodes(graph: Graph, dequantized: set[Value]) -> set[Node]:
+    """Return the nodes that share a region with a product of 8 bits.
+
+    Seen on 8.6.0: such a region finds no implementation where its halves are told their type, and
+    one where they are not.
+    """
+    return {
+        node
+        for region in (fused_regions(graph) if dequantized else ())
+        if any(isinstance(n.op, MatrixMultiply) and dequantized & {*n.inputs} for n in region)
+        for node in region
+    }
 
 
 def _identity(handle: Handle) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ import torch
 
 from trtnn.errors import UnsupportedError
 from trtnn.lower.layers import Handle, ITensor, Layers, Operand, bits, is_static
-from trtnn.sizes.dims import Size
+from trtnn.sizes.dims import Size, product
 
 
 def spread_out(kernel: torch.Tensor, steps: tuple[int, ...]) -> torch.Tensor:
@@ -163,6 +163,17 @@ class Windows(Layers):
             for s, a, b, k, t in zip(x.shape[2:], pre, post, window, stride, strict=True)
         ]
         return self.done(layer, x.dtype, (*x.shape[:2], *out), x.dtype)
+
+    def parted(self, x: Operand) -> ITensor:
+        """Copy a tensor by a pool of one entry, which nothing is fused with."""
+        x = self.tensor(x)
+        if x.rank not in (4, 5):
+            few = (*x.shape[:1], *(1,) * (4 - x.rank), *x.shape[1:])
+            many = (product(x.shape[:-3]), *x.shape[-3:])
+            rows = self.shuffle(x, shape=few if x.rank < 4 else many)
+            return self.shuffle(self.parted(rows), shape=x.shape)
+        ones, zeros = (1,) * (x.rank - 2), (0,) * (x.rank - 2)
+        return self.pooling(x, "MAX", ones, ones, zeros, zeros, False)
 
     def scale(self, x: Operand, scale: Handle, shift: Handle) -> ITensor:
         """Multiply and shift each channel (axis 1)."""

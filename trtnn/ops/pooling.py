@@ -96,6 +96,21 @@ class Pool(Op):
         )
 
 
+@dataclass(frozen=True, repr=False)
+class Part(Op):
+    """A copy by a layer that TensorRT fuses with nothing; what is NaN becomes the least number."""
+
+    def infer(self, x: Spec) -> Spec:
+        require_float("part", x)
+        return x
+
+    def reference(self, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    def lower(self, net: Net, x: ITensor) -> ITensor:
+        return net.parted(x)
+
+
 def _overhang(function: str, size: Size, window: int, stride: int, padding: int) -> int:
     """Return the padding at the end that gives the size of ``ceil_mode``."""
     if not isinstance(size, int):

@@ -5,6 +5,7 @@ from trtnn.graph.passes.constants import cast_constants
 from trtnn.graph.passes.decompose import decompose
 from trtnn.graph.passes.equal import merge_equal
 from trtnn.graph.passes.fold import fold_norms
+from trtnn.graph.passes.fused import part_regions
 from trtnn.graph.passes.heads import split_heads
 from trtnn.graph.passes.pads import absorb_pads
 from trtnn.graph.passes.quantized import widen_quantized
@@ -19,6 +20,7 @@ __all__ = [
     "fold_norms",
     "merge_equal",
     "merge_shuffles",
+    "part_regions",
     "refuse_data",
     "split_heads",
     "widen_quantized",
