@@ -15,7 +15,7 @@ from trtnn.engine.verified import OFF, Verified
 from trtnn.errors import InputError, OptionError, UnsupportedError
 from trtnn.graph.graph import Interface
 from trtnn.ops.op import Spec
-from trtnn.precision.report import PrecisionReport
+from trtnn.precision.outcome import PrecisionReport
 from trtnn.run.bound import BoundCall
 from trtnn.run.calling import Caller, Runs
 from trtnn.run.reference import Reference

@@ -25,10 +25,10 @@ from trtnn.lazy import LazyModule
 from trtnn.ops.op import Spec
 from trtnn.options import BuildOptions, RuntimeOptions
 from trtnn.precision.border import given_as, traced_as
+from trtnn.precision.outcome import report_of
 from trtnn.precision.policy import Precision
 from trtnn.precision.quantized import QuantizedModel
 from trtnn.precision.ranges import observed
-from trtnn.precision.report import report_of
 from trtnn.precision.typing import Typed, typed
 from trtnn.run.allocating import runner_for
 from trtnn.run.calling import refuse_traced
