@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from trtnn.precision.sparsity import sparsify as sparsify
     from trtnn.quantizing import QuantizedModel as QuantizedModel
     from trtnn.quantizing import quantize as quantize
+    from trtnn.reporting import report as report
     from trtnn.sizes.dims import Dim as Dim
+    from trtnn.tools.bundle import Report as Report
     from trtnn.tools.findings import CheckReport as CheckReport
     from trtnn.tracing.regions import autocast as autocast
 
@@ -54,6 +56,8 @@ _HOMES = {
     "build": "building",
     "check": "checking",
     "CheckReport": "tools.findings",
+    "report": "reporting",
+    "Report": "tools.bundle",
     "Dim": "sizes.dims",
     "Engine": "engine.engine",
     "Graph": "graph.graph",

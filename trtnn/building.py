@@ -10,9 +10,10 @@ import torch
 
 from trtnn.compiled import require_running
 from trtnn.compiler import graph_of, optimize, run_stages
-from trtnn.engine.builder import build_plan
+from trtnn.engine.builder import Built, build_plan
 from trtnn.engine.verified import Verified
 from trtnn.errors import InputError, OptionError
+from trtnn.graph.graph import Graph
 from trtnn.ops.quantization import QuantizeDequantize
 from trtnn.options import BuildOptions
 from trtnn.precision.policy import Precision
@@ -135,18 +136,13 @@ def _ahead(
     signature = declare(module, inputs)
     chosen, signature = graph_of(module, settings.precision, library, signature, place)
     graph = chosen.graph
-    lowered = optimize(graph, library)
-    held = {value.spec.dtype for value in lowered.values()}
-    held |= {n.op.dtype for n in lowered.nodes if isinstance(n.op, QuantizeDequantize)}
-    dtypes = {str(dtype).removeprefix("torch.") for dtype in held}
-    targets = library.capabilities_for(dtypes, _capabilities(capabilities))
-    built = build_plan(
-        lowered,
+    built, targets = build_ahead(
+        graph,
         library,
         options,
         tf32=settings.tf32,
         progress=settings.progress,
-        capabilities=targets,
+        capabilities=_capabilities(capabilities),
     )
     manifest = describe(
         graph,
@@ -159,6 +155,25 @@ def _ahead(
         **settings.described(),
     )
     return manifest, bytes(built.plan)
+
+
+def build_ahead(
+    graph: Graph,
+    library: TensorRT,
+    options: BuildOptions,
+    *,
+    tf32: bool,
+    progress: bool | None = None,
+    capabilities: Sequence[str] = (),
+) -> tuple[Built, tuple[str, ...]]:
+    """Build a typed graph for GPUs that are not here; return the build, and for which it is."""
+    lowered = optimize(graph, library)
+    held = {value.spec.dtype for value in lowered.values()}
+    held |= {n.op.dtype for n in lowered.nodes if isinstance(n.op, QuantizeDequantize)}
+    dtypes = {str(dtype).removeprefix("torch.") for dtype in held}
+    targets = library.capabilities_for(dtypes, capabilities)
+    how: dict[str, Any] = {"tf32": tf32, "progress": progress, "capabilities": targets}
+    return build_plan(lowered, library, options, **how), targets
 
 
 def _capabilities(given: Sequence[str]) -> tuple[str, ...]:

@@ -78,17 +78,22 @@ def check(
     >>> report.node.label, report.modules
     ('0/MatrixMultiply', ('0', '1'))
     """
-    right = isinstance(tolerance, (int, float)) and not isinstance(tolerance, bool)
-    if tolerance is not None and not (right and tolerance > 0):
-        raise OptionError(f"tolerance: expected a number above 0, got {tolerance!r}")
+    require_tolerance(tolerance)
     told = {"precision": precision, "options": options}
     told["backend"] = None if backend == "auto" else backend
     compiled = _compiled(model, inputs, dict(named or {}), told)
-    recipe = _recipe_of(compiled)
+    recipe = recipe_of(compiled, "check")
     arguments = compiled._caller.arguments(inputs, dict(named or {}))
     device = compiled._runner.device
     with without_tf32(), torch.autocast(device.type, enabled=False):
         return Check(recipe, compiled._runner, arguments, tolerance).report(fix=fix)
+
+
+def require_tolerance(tolerance: Any) -> None:
+    """Raise OptionError unless it is None, or a number above 0."""
+    right = isinstance(tolerance, (int, float)) and not isinstance(tolerance, bool)
+    if tolerance is not None and not (right and tolerance > 0):
+        raise OptionError(f"tolerance: expected a number above 0, got {tolerance!r}")
 
 
 def _compiled(
@@ -97,11 +102,7 @@ def _compiled(
     """Return the one model of a call."""
     given = {name: value for name, value in told.items() if value is not None}
     if isinstance(model, CompiledModule):
-        if given:
-            raise OptionError(
-                f"{next(iter(given))}: the model is compiled already",
-                hint="leave it out, or give check the module",
-            )
+        refuse_told(given)
     elif not callable(model):
         raise OptionError(f"model: expected a module, or what compile gave, got {model!r}")
     else:
@@ -109,13 +110,27 @@ def _compiled(
     return model._model(inputs, named) if isinstance(model, LazyModule) else model
 
 
-def _recipe_of(compiled: CompiledModule) -> Recipe:
+def refuse_told(given: Mapping[str, Any]) -> None:
+    """Raise OptionError where something is said of how to compile a model that is compiled."""
+    if given:
+        raise OptionError(
+            f"{next(iter(given))}: the model is compiled already",
+            hint="leave it out, or give the module",
+        )
+
+
+def recipe_of(compiled: CompiledModule, what: str) -> Recipe:
+    """Return what a model was made of.
+
+    Raises:
+        UnsupportedError: It was loaded or moved, or has other weights than its module.
+    """
     recipe = compiled._recipe
     why = recipe.stale if recipe is not None else "it was loaded, or moved to another GPU"
     if recipe is None or why:
         raise UnsupportedError(
-            f"check: there is no graph to hold the model against: {why}",
-            hint="give check the module: it is compiled as it is now",
+            f"{what}: there is no graph to hold the model against: {why}",
+            hint=f"give {what} the module: it is compiled as it is now",
         )
     return recipe
 
@@ -134,7 +149,15 @@ class Check:
         self.trials = 0
 
     def report(self, *, fix: bool) -> CheckReport:
-        """Run the model, and look for what is wrong with it."""
+        """Run the model, look for what is wrong with it, and for what repairs it."""
+        found = self.found()
+        wrong = worst(found.measured)
+        if wrong is None or wrong.times <= 1:
+            return found
+        return self._repaired(found, self.seen.typed, fix=fix)
+
+    def found(self) -> CheckReport:
+        """Run the model, and say what is wrong with it, and where."""
         self.runner.sizes(self.arguments)  # says by name what does not fit
         self._require_indices()
         typed = self.recipe.typed(self.precision)
@@ -153,10 +176,8 @@ class Check:
         else:
             node, text = self._marked(typed)
         finding = f"{wrong}: {node.label if node is not None else 'the engine'} {text}"
-        found = CheckReport(finding, tuple(measured), node, reproduced)
-        if not reproduced:
-            found = replace(found, notes=(ENGINE,))
-        return self._repaired(found, typed, fix=fix)
+        notes = () if reproduced else (ENGINE,)
+        return CheckReport(finding, tuple(measured), node, reproduced, notes=notes)
 
     def _require_indices(self) -> None:
         graph = self.recipe.graph

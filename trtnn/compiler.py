@@ -33,6 +33,7 @@ from trtnn.precision.typing import Typed, typed
 from trtnn.run.allocating import runner_for
 from trtnn.run.calling import refuse_traced
 from trtnn.run.reference import Reference
+from trtnn.run.runner import Runner
 from trtnn.run.subject import Call, Subject, require_verify, subject_of
 from trtnn.run.verification import verify as verify_engine
 from trtnn.saved.description import describe, gpu_of
@@ -216,9 +217,8 @@ def run_stages(
     Args:
         call: The arguments of the call that a lazy model is compiled for.
     """
-    chosen, signature = graph_of(module, settings.precision, library, signature, device)
-    known: dict[str, Any] = {"report": report_of(chosen)}
-    known["recipe"] = _recipe(module, settings, library, device, signature, chosen.traced)
+    chosen, signature, recipe = prepare(module, settings, library, device, signature)
+    known: dict[str, Any] = {"report": report_of(chosen), "recipe": recipe}
     if library is None:
         runs, parameters = Reference(chosen.graph, device), _parameters(module)
         return CompiledModule(chosen.graph, signature, parameters, runs, None, **known)
@@ -232,25 +232,15 @@ def _model(
     device: torch.device,
     signature: Signature,
     graph: Graph,
-    call: Call | None = None,
+    call: Call | None,
     **known: Any,
 ) -> CompiledModule:
-    """Build what runs a typed graph, or find it; ``known`` is what else is known of the model."""
+    """Build a model of a typed graph, or find it; ``known`` is what else is known of it."""
     lowered, parameters = optimize(graph, library), _parameters(module)
-    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
-        judged = {"tf32": settings.tf32, "verify": settings.verify}
-        subject = subject_of(module, graph, lowered, device, signature, call, **judged)
-        engine = _engine(module, settings, library, device, lowered, subject)
-        lowered = lowered.boundary()  # the engine has the weights now
-        runner = runner_for(lowered)(
-            engine,
-            lowered,
-            device,
-            settings.int64_checks,
-            settings.max_contexts,
-            execution=settings.execution,
-            memory=settings.memory,
-        )
+    judged = {"tf32": settings.tf32, "verify": settings.verify}
+    subject = subject_of(module, graph, lowered, device, signature, call, **judged)
+    runner = _runner(module, settings, library, device, lowered, subject)
+    engine = runner.engine
     facts = partial(
         describe,
         graph,
@@ -266,18 +256,47 @@ def _model(
     return CompiledModule(graph, signature, parameters, runner, engine, facts, **known)
 
 
-def _recipe(
+def _runner(
+    module: Callable[..., Any],
+    settings: Settings,
+    library: TensorRT,
+    device: torch.device,
+    lowered: Graph,
+    subject: Subject | None = None,
+) -> Runner:
+    """Return what runs a lowered graph: an engine that was built, or found."""
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        engine = _engine(module, settings, library, device, lowered, subject)
+        lowered = lowered.boundary()  # the engine has the weights now
+        return runner_for(lowered)(
+            engine,
+            lowered,
+            device,
+            settings.int64_checks,
+            settings.max_contexts,
+            execution=settings.execution,
+            memory=settings.memory,
+        )
+
+
+def prepare(
     module: Callable[..., Any],
     settings: Settings,
     library: TensorRT | None,
     device: torch.device,
     signature: Signature,
-    graph: Graph,
-) -> Recipe:
-    """Return what a model is made of; what it builds is neither verified nor kept."""
+) -> tuple[Typed, Signature, Recipe]:
+    """Trace a module and type its values.
 
-    def build(typed: Graph, precision: Precision) -> Runs:
-        assert library is not None
+    Returns:
+        The graph, the signature of its calls, and what makes other models of it: what that builds
+        is neither verified nor kept.
+    """
+    chosen, signature = graph_of(module, settings.precision, library, signature, device)
+
+    def build(graph: Graph, precision: Precision, other: TensorRT | None = None) -> Runs:
+        trt = other if other is not None else library
+        assert trt is not None
         told = replace(
             settings,
             precision=precision,
@@ -286,10 +305,12 @@ def _recipe(
             execution="sync",
             max_contexts=1,
         )
-        return _model(module, told, library, device, signature, typed)._runner
+        return _runner(module, told, trt, device, optimize(graph, trt))
 
     observe = partial(observed, declared=signature.ranges)
-    return Recipe(graph, settings.precision, observe, None if library is None else build)
+    made = None if library is None else build
+    recipe = Recipe(chosen.traced, settings.precision, observe, made, library, settings.options)
+    return chosen, signature, recipe
 
 
 def graph_of(

@@ -15,9 +15,6 @@ from torch import nn
 
 import trtnn
 from benchmarks.subjects.faults import FAULTS
-from tests.answering import let_answer
-from tests.cache.test_compiling import World
-from tests.double.surface import VERSIONS
 from tests.zoo import MODELS, build_lively
 from trtnn import InputError, OptionError, UnsupportedError
 from trtnn.graph.graph import Graph
@@ -214,15 +211,6 @@ def test_the_zoo_is_right(name: str, precision: str) -> None:
 
 
 # What only an engine does -------------------------------------------------------------------------
-
-
-@pytest.fixture(params=VERSIONS)
-def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: Any) -> Any:
-    """A machine whose engines answer with their graph, and ``fault`` in it."""
-    world: Any = World(request.param, tmp_path / "cache", monkeypatch)
-    world.answers = let_answer(monkeypatch, lambda graph: world.fault(graph))
-    world.fault = lambda graph: graph
-    return world
 
 
 def in_module(path: str, graph: Graph) -> Graph:

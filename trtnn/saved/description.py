@@ -65,6 +65,19 @@ def gpu_of(device: torch.device) -> dict[str, Any] | None:
     }
 
 
+def versions_of(library: TensorRT | None) -> dict[str, str | None]:
+    """Return the versions of what a model is made with; None: there is no TensorRT."""
+    built = {} if library is None else {library.target.package: library.target.version}
+    return {
+        # Of the package itself, which exports from the modules below it.
+        "trtnn": sys.modules["trtnn"].__version__,
+        **built,
+        "torch": str(torch.__version__),
+        "cuda": torch.version.cuda,
+        "python": platform.python_version(),
+    }
+
+
 def describe(
     graph: Interface,
     signature: Signature,
@@ -94,14 +107,7 @@ def describe(
             error names it.
     """
     manifest = {
-        "versions": {
-            # Of the package itself, which exports from the modules below it.
-            "trtnn": sys.modules["trtnn"].__version__,
-            library.target.package: library.target.version,
-            "torch": str(torch.__version__),
-            "cuda": torch.version.cuda,
-            "python": platform.python_version(),
-        },
+        "versions": versions_of(library),
         "platform": platform_of(),
         "gpu": None if capabilities else gpu_of(device),
         "precision": precision,
@@ -142,7 +148,7 @@ def _interface(
     sizes = [size for _, spec in (*inputs, *outputs) for size in spec.shape]
     sizes += [size for leaf in graph.leaves for size in _sizes_in(leaf)]
     named = {s.name: s for size in (*sizes, *graph.dims) for s in symbols(size)}
-    dims = {name: _dim(symbol) for name, symbol in named.items()}
+    dims = {name: described_dim(symbol) for name, symbol in named.items()}
     _require_read_back(sizes, read_dims(dims))
     declared = graph.dims
     return {
@@ -151,8 +157,8 @@ def _interface(
             {dim.name: list(profile_of(dim, index)) for dim in declared}
             for index in range(count_profiles(declared))
         ],
-        "inputs": [_tensor(name, spec, graph.formats.get(name)) for name, spec in inputs],
-        "outputs": [_tensor(name, spec) for name, spec in outputs],
+        "inputs": [described_tensor(name, spec, graph.formats.get(name)) for name, spec in inputs],
+        "outputs": [described_tensor(name, spec) for name, spec in outputs],
         "hosts": [{"name": name, "dim": dim.name} for name, dim in graph.hosts.items()],
         "signature": _signature(signature, parameters),
         "result": {
@@ -171,14 +177,16 @@ def _sizes_in(leaf: Any) -> tuple[Size, ...]:
     return (leaf,) if isinstance(leaf, Expr) else ()
 
 
-def _dim(symbol: SizeSymbol) -> dict[str, Any]:
+def described_dim(symbol: SizeSymbol) -> dict[str, Any]:
+    """Return what a manifest says of a Dim, or of a size that depends on data."""
     return {
         "profiles": [list(profile) for profile in symbol.profiles],
         "depends_on_data": not symbol.declared,
     }
 
 
-def _tensor(name: str, spec: Spec, form: str | None = None) -> dict[str, Any]:
+def described_tensor(name: str, spec: Spec, form: str | None = None) -> dict[str, Any]:
+    """Return what a manifest says of a tensor; ``form`` is its memory format."""
     shape = [size if isinstance(size, int) else str(size) for size in spec.shape]
     written = {"name": name, "dtype": str(spec.dtype).removeprefix("torch."), "shape": shape}
     return {**written, "memory_format": form} if form else written
@@ -259,8 +267,8 @@ def _restored(manifest: Mapping[str, Any]) -> Restored:
     dims = read_dims(manifest["dims"])
     written, result = manifest["signature"], manifest["result"]
     inputs = {t["name"]: _spec(t, dims) for t in manifest["inputs"]}
-    hosts = {host["name"]: _declared(dims[host["dim"]]) for host in manifest["hosts"]}
-    given = tuple(_declared(dims[name]) for name in written["dims"])
+    hosts = {host["name"]: declared_dim(dims[host["dim"]]) for host in manifest["hosts"]}
+    given = tuple(declared_dim(dims[name]) for name in written["dims"])
     formats = {t["name"]: t["memory_format"] for t in manifest["inputs"] if "memory_format" in t}
     if unknown := {*formats.values()} - {str(form).removeprefix("torch.") for form in RANKS}:
         raise LoadError(f"there is no memory format {unknown.pop()!r}")
@@ -305,7 +313,8 @@ def _require_callable(signature: Signature, parameters: inspect.Signature) -> No
         raise LoadError(f"the parameters {parameters} are not those of {named}")
 
 
-def _declared(dim: Expr) -> Dim:
+def declared_dim(dim: Expr) -> Dim:
+    """Return a Dim, LoadError where a size is none."""
     if not isinstance(dim, Dim):
         raise LoadError(f"{dim}: expected a declared Dim")
     return dim

@@ -1,36 +1,39 @@
-"""The smallest set of modules that has to stay wide, in as few trials as it takes."""
+"""The smallest set, of modules or of nodes, with which something holds, in few trials."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
 
-Holds = Callable[[Sequence[str]], bool]
+T = TypeVar("T", bound=Hashable)
 
 
 class SpentError(Exception):
     """No further trial is allowed."""
 
 
-def limited(holds: Holds, most: int) -> Holds:
+def limited(holds: Callable[[Sequence[T]], bool], most: int) -> Callable[[Sequence[T]], bool]:
     """Return ``holds``, which tries each set once, and ``most`` sets in all.
 
     Raises:
         SpentError: In the one after.
     """
-    known: dict[frozenset[str], bool] = {frozenset(): False}
+    known: dict[frozenset[T], bool] = {frozenset(): False}
 
-    def asked(paths: Sequence[str]) -> bool:
-        key = frozenset(paths)
+    def asked(kept: Sequence[T]) -> bool:
+        key = frozenset(kept)
         if key not in known:
             if len(known) > most:
                 raise SpentError
-            known[key] = holds(paths)
+            known[key] = holds(kept)
         return known[key]
 
     return asked
 
 
-def smallest(candidates: Sequence[str], holds: Holds, *, first: bool = False) -> list[str] | None:
+def smallest(
+    candidates: Sequence[T], holds: Callable[[Sequence[T]], bool], *, first: bool = False
+) -> list[T] | None:
     """Return the fewest candidates, in order, with which ``holds`` is true; none does without.
 
     Each costs a binary search for the shortest end of the list that holds, which it begins. Where
@@ -46,7 +49,7 @@ def smallest(candidates: Sequence[str], holds: Holds, *, first: bool = False) ->
     ['b', 'e']
     """
     candidates = list(candidates)
-    best, kept = candidates, list[str]()
+    best, kept = candidates, list[T]()
     try:
         if not candidates or not holds(candidates):
             return None

@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from glob import escape
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from trtnn.graph.graph import Graph
+from trtnn.options import BuildOptions
 from trtnn.precision.policy import Precision
 from trtnn.precision.typing import Observe, Typed, typed
+from trtnn.trt.library import TensorRT
 
 Runs = Callable[[Sequence[Any]], tuple[list[torch.Tensor], Any]]
+
+
+class Build(Protocol):
+    """Makes what runs a typed graph, with another TensorRT than the recipe's where one is given."""
+
+    def __call__(self, graph: Graph, precision: Precision, other: TensorRT | None = None) -> Runs:
+        raise NotImplementedError
 
 
 @dataclass(eq=False)
@@ -23,13 +32,16 @@ class Recipe:
     Attributes:
         observe: Gives the ranges of values, where precisions ask for them.
         build: Returns what runs a typed graph; None on the reference, which runs it itself.
+        library: The TensorRT that builds; None on the reference.
         refitted: Whether the model has other weights by now than the graph.
     """
 
     graph: Graph
     precision: Precision
     observe: Observe
-    build: Callable[[Graph, Precision], Runs] | None
+    build: Build | None
+    library: TensorRT | None
+    options: BuildOptions
     refitted: bool = False
     versions: tuple[int, ...] = field(init=False)
 

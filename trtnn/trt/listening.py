@@ -47,6 +47,7 @@ class Log:
         # By the thread whose lines they are.
         self.readers: dict[int, Callable[[str], None]] = {}
         self.held: dict[int, list[tuple[int, str]]] = {}
+        self.kept: dict[int, list[str]] = {}
         self.level = level
         self.sink = logging.getLogger("trtnn.tensorrt")
         log = self
@@ -75,6 +76,18 @@ class Log:
         reader = self.readers.get(threading.get_ident()) if self.readers else None
         if reader is not None:
             reader(message)
+        kept = self.kept.get(threading.get_ident()) if self.kept else None
+        if kept is not None:
+            kept.append(f"{logging.getLevelName(level)}: {message}")
+
+    @contextmanager
+    def keep(self) -> Iterator[list[str]]:
+        """Give a list that all further lines of this thread join, each with its level."""
+        lines = self.kept[threading.get_ident()] = []
+        try:
+            yield lines
+        finally:
+            del self.kept[threading.get_ident()]
 
     @contextmanager
     def hold(self) -> Iterator[list[tuple[int, str]]]:
