@@ -12,7 +12,7 @@ from trtnn.compiled import CompiledModule
 from trtnn.compiler import compile as compile_module
 from trtnn.engine.verified import Measured
 from trtnn.errors import BuildError, InputError, OptionError, UnsupportedError
-from trtnn.graph.graph import Value
+from trtnn.graph.graph import Graph, Value
 from trtnn.lazy import LazyModule
 from trtnn.ops.arithmetic import HALVES
 from trtnn.ops.masks import depends_on_data
@@ -53,8 +53,9 @@ def check(
     It is held against its graph in float32 without TF32 (``"fp32"``: in float64). If PyTorch shows
     the error too, in the model's own types, it is looked for there: the first node that leaves the
     tolerance, and the modules that must stay in float32, by bisection. If only the engine has it,
-    each trial is a build, at most 32, none of which is cached; and an engine that gives what is
-    between its modules as well names the first that differs, if it is wrong in the same way.
+    each trial is a build, at most 32, none of which is cached; and an engine that shows what is
+    between its modules as well, by debug tensors where TensorRT has them, names the first that
+    differs, if it is wrong in the same way.
 
     Args:
         model: What ``compile`` gave, or a module, which is then compiled with ``precision``,
@@ -218,19 +219,14 @@ class Check:
 
     def _marked(self, typed: Typed) -> tuple[NodeFinding | None, str]:
         """Return where an engine that gives what is between modules differs from the graph."""
-        marks = marked(typed)
-        graph = typed.graph
-        wanted = tuple(self.seen.now(value) for value in marks)
-        try:
-            runner = self._build(replace(graph, outputs=(*graph.outputs, *wanted)))
-        except BuildError:
-            return None, "is wrong; with values marked as outputs it is not built"
-        results = self._run(runner)
-        count = len(graph.outputs)
+        marks, count = marked(typed), len(typed.graph.outputs)
+        results, way = self._marked_results(typed.graph, [self.seen.now(v) for v in marks])
+        if results is None:
+            return None, f"is wrong; with values marked as {way} it does not run"
         _, rounded = self.seen.outputs()
         kind, seen = self.seen.kind, self.seen
         if not any(one.times > 1 for one in self._judged(results[:count], rounded, kind)):
-            return None, "is wrong, and right with values between modules marked as outputs"
+            return None, f"is wrong, and right with values between modules marked as {way}"
         for value, found in zip(marks, results[count:], strict=True):
             three = Results(found, seen.exact[value], seen.own[seen.now(value)])
             if any(one.times > 1 for one in judged(0, three, kind, self.tolerance, {})):
@@ -238,6 +234,25 @@ class Check:
                 advice = "up to the border of the module before it, the engine is right"
                 return seen.finding(node, advice), "is the first border of a module that is wrong"
         return None, "is wrong after the last border of a module"
+
+    def _marked_results(
+        self, graph: Graph, wanted: Sequence[Value]
+    ) -> tuple[list[torch.Tensor] | None, str]:
+        """Return the outputs and marked values, None where no way to have them runs; and the way.
+
+        Debug tensors leave the outputs of the network as they are; 8.6 has outputs alone.
+        """
+        assert self.recipe.build is not None and self.recipe.library is not None
+        marked = replace(graph, outputs=(*graph.outputs, *wanted))
+        ways = {"outputs": 0}
+        if wanted and self.recipe.library.target.debug_tensors:
+            ways = {"debug tensors": len(wanted), **ways}
+        for way, debug in ways.items():
+            try:
+                return self._run(self.recipe.build(marked, self.precision, debug=debug)), way
+            except BuildError:
+                continue
+        return None, way
 
     def _build(self, graph: Any, precision: Precision | None = None) -> Runs:
         assert self.recipe.build is not None

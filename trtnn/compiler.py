@@ -36,6 +36,7 @@ from trtnn.run.reference import Reference
 from trtnn.run.runner import Runner
 from trtnn.run.subject import Call, Subject, require_verify, subject_of
 from trtnn.run.verification import verify as verify_engine
+from trtnn.run.watching import Watched
 from trtnn.saved.description import describe, gpu_of
 from trtnn.settings import (
     Settings,
@@ -263,11 +264,17 @@ def _runner(
     device: torch.device,
     lowered: Graph,
     subject: Subject | None = None,
+    debug: int = 0,
 ) -> Runner:
-    """Return what runs a lowered graph: an engine that was built, or found."""
+    """Return what runs a lowered graph: an engine that was built, or found.
+
+    Args:
+        debug: How many of the last outputs are debug tensors instead.
+    """
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
-        engine = _engine(module, settings, library, device, lowered, subject)
-        lowered = lowered.boundary()  # the engine has the weights now
+        engine = _engine(module, settings, library, device, lowered, subject, debug)
+        shown = lowered.outputs[: len(lowered.outputs) - debug]
+        lowered = replace(lowered.boundary(), outputs=shown)  # the engine has the weights now
         return runner_for(lowered)(
             engine,
             lowered,
@@ -294,7 +301,9 @@ def prepare(
     """
     chosen, signature = graph_of(module, settings.precision, library, signature, device)
 
-    def build(graph: Graph, precision: Precision, other: TensorRT | None = None) -> Runs:
+    def build(
+        graph: Graph, precision: Precision, other: TensorRT | None = None, debug: int = 0
+    ) -> Runs:
         trt = other if other is not None else library
         assert trt is not None
         told = replace(
@@ -302,10 +311,11 @@ def prepare(
             precision=precision,
             verify=False,
             cache=False,
-            execution="sync",
+            execution="async" if debug else "sync",  # as debug tensors are documented
             max_contexts=1,
         )
-        return _runner(module, told, trt, device, optimize(graph, trt))
+        runner = _runner(module, told, trt, device, optimize(graph, trt), debug=debug)
+        return Watched(runner) if debug else runner
 
     observe = partial(observed, declared=signature.ranges)
     made = None if library is None else build
@@ -348,6 +358,7 @@ def _engine(
     device: torch.device,
     graph: Graph,
     subject: Subject | None,
+    debug: int,
 ) -> Engine:
     """Find the engine of a lowered graph in the cache, or build it, and verify it."""
     name = getattr(module, "__qualname__", type(module).__qualname__)
@@ -367,6 +378,7 @@ def _engine(
             free_bytes=free,
             progress=settings.progress,
             capabilities=_own_capability(library, gpu),
+            debug=debug,
             **how,
         )
         if subject is not None:  # before the cache may have it

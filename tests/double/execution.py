@@ -9,6 +9,7 @@ from typing import Any
 import numpy
 
 from tests.double import rtx
+from tests.double.debugging import Listening
 from tests.double.facts import Violation, static, volume
 from tests.double.runtime import (
     Binding,
@@ -32,6 +33,7 @@ class Context(Plain):
         self._shapes: dict[str, Shape] = {}
         self._addresses: dict[str, int] = {}
         self._allocators: dict[str, Any] = {}
+        self._listening = Listening(self._plan.debug)
         self.__dict__["calls"] = Counter()
         self._borrows = False  # scratch memory
         self.__dict__["device_memory"] = 0
@@ -152,6 +154,26 @@ class Context(Plain):
     def get_output_allocator(self, name: str) -> Any:
         return self._allocators.get(name)
 
+    def set_debug_listener(self, listener: Any) -> bool:
+        return self._listening.set(listener)
+
+    def get_debug_listener(self) -> Any:
+        found = self._listening.listener
+        return found and found()
+
+    def set_tensor_debug_state(self, name: str, flag: bool) -> bool:
+        if name not in self._listening.states:
+            return self._fail(f"set_tensor_debug_state: {name} is no debug tensor")
+        self._listening.states[name] = flag
+        return True
+
+    def set_all_tensors_debug_state(self, flag: bool) -> bool:
+        self._listening.states.update(dict.fromkeys(self._listening.states, flag))
+        return True
+
+    def get_debug_state(self, name: str) -> bool:
+        return self._listening.states.get(name, False)
+
     def set_device_memory(self, memory: int, size: int) -> None:
         if size < 1024:
             raise Violation(f"set_device_memory: {size} bytes; TensorRT writes out of bounds")
@@ -219,13 +241,18 @@ class Context(Plain):
             dtype = getattr(self._surface.DataType, binding.dtype)
             tensors[binding.name] = (pointer, self._shape(binding, values), dtype)
         callback = self._plan.callback or self._surface.callback
+        results = callback(self, tensors) or {} if callback is not None else {}
+        sizes = {**self._known(), **values}
+        self._listening.emit(self._surface, results, lambda told: resolve(told, sizes))
         if callback is None:
             for binding in self._plan.bindings:
                 pointer, shape, _ = tensors[binding.name]
                 if not binding.is_input and pointer and -1 not in shape:
                     poison(pointer, shape, binding.dtype)
         else:
-            self._deliver(callback(self, tensors) or {}, tensors, allocators)
+            debug = self._listening.tensors.keys() - tensors.keys()
+            shown = {n: result for n, result in results.items() if n not in debug}
+            self._deliver(shown, tensors, allocators)
         rtx.compiled(self)
         return True
 

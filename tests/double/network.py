@@ -21,6 +21,7 @@ class Network(Plain):
         self._builder, self._flags = builder, flags
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
+        self._debug: list[Any] = []
         self._layers: list[Any] = []
         self._failures: list[str] = []
         self._weight_names: dict[tuple[str, int, int], str] = {}
@@ -145,10 +146,19 @@ class Network(Plain):
         return name in self._marked
 
     def mark_debug(self, tensor: Any) -> bool:
+        if tensor._network is not self:
+            raise Violation(f"mark_debug: the tensor {tensor._name!r} is of another network")
+        if tensor not in self._debug:
+            self._debug.append(tensor)
         return True
 
     def unmark_debug(self, tensor: Any) -> bool:
+        if tensor in self._debug:
+            self._debug.remove(tensor)
         return True
+
+    def is_debug_tensor(self, tensor: Any) -> bool:
+        return tensor in self._debug
 
     def get_input(self, index: int) -> Any:
         return self._inputs[index] if 0 <= index < len(self._inputs) else None

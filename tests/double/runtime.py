@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.double import rtx
+from tests.double.debugging import Told, told
 from tests.double.facts import Check, Violation, static, volume
 from tests.double.formats import format_of
 from tests.double.inference import facts, size_name, verify
@@ -63,6 +64,7 @@ class Plan:
     host_code: bool
     release: str
     targets: tuple[str, ...] = ()
+    debug: list[Told] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     callback: Callback | None = None
 
@@ -107,6 +109,7 @@ def make_plan(network: Any, config: Any) -> Plan:
         host_code=config._has("VERSION_COMPATIBLE"),
         release=surface.release,
         targets=rtx.targets(config) if surface.rtx else (),
+        debug=told(network),
     )
 
 
@@ -203,6 +206,9 @@ class Engine(Plain):
     @property
     def num_optimization_profiles(self) -> int:
         return len(self._plan.profiles)
+
+    def is_debug_tensor(self, name: str) -> bool:
+        return any(tensor.name == name for tensor in self._plan.debug)
 
     @property
     def num_layers(self) -> int:
@@ -356,7 +362,7 @@ def poison(pointer: int, shape: Shape, dtype: str) -> None:
     ctypes.memset(pointer, POISON, nbytes(shape, dtype))
 
 
-def resolve(binding: Binding, known: dict[str, int]) -> Shape:
+def resolve(binding: Binding | Told, known: dict[str, int]) -> Shape:
     """Return a shape for concrete sizes, -1 where they do not decide it."""
     memory: dict[str, Any] = {}
     sizes = []

@@ -263,7 +263,39 @@ def test_what_a_marked_engine_does_not_show_is_said(world: Any) -> None:
     model, _ = world.compile(Chain(), inputs=[x], verify=False)
     report = trtnn.check(model, x)
     assert not report and report.node is None and not report.reproduced
-    assert "right with values between modules marked as outputs" in report.finding
+    way = "outputs" if world.trt.__version__.startswith("8.") else "debug tensors"
+    assert f"right with values between modules marked as {way}" in report.finding
+
+
+def test_debug_tensors_leave_the_outputs_as_they_are(world: Any) -> None:
+    world.fault = lambda graph: in_module("layers.2", graph)
+    x = inputs()
+    model, _ = world.compile(Chain(), inputs=[x], precision="fp16", verify=False)
+    names = []
+    built = trtnn.compiler.build_engine  # type: ignore[attr-defined]
+
+    def watched(*given: Any, **how: Any) -> Any:
+        engine = built(*given, **how)
+        names.append([name for name, is_input, _ in engine.tensors if not is_input])
+        return engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trtnn.compiler.build_engine", watched)
+        report = trtnn.check(model, x)
+    assert report.node is not None and report.node.path == "layers.2"
+    old = world.trt.__version__.startswith("8.")
+    assert (len(names[0]) > 4) if old else names[0] == ["output_0"]
+
+
+def test_an_engine_that_tells_nothing_is_marked_by_outputs(world: Any) -> None:
+    """As where the builder drops what it is told to tell of."""
+    world.fault = lambda graph: in_module("layers.2", graph)
+    x = inputs()
+    model, _ = world.compile(Chain(), inputs=[x], precision="fp16", verify=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.double.debugging.Listening.emit", lambda *given: None)
+        report = trtnn.check(model, x)
+    assert report.node is not None and report.node.path == "layers.2"
 
 
 def test_a_precision_that_pytorch_finds_is_tried_on_an_engine(world: Any) -> None:

@@ -47,12 +47,14 @@ class Built:
         named: The recipes of the weights, and the weights of a stripped plan.
         timing_cache: What the build measured; None without a timing cache.
         timing_digest: The SHA-256 of the timing cache that it started from.
+        debug: The names of the debug tensors.
     """
 
     plan: Any
     named: Named
     timing_cache: bytes | None
     timing_digest: str | None
+    debug: tuple[str, ...] = ()
 
 
 def build_plan(
@@ -65,6 +67,7 @@ def build_plan(
     progress: bool | None = None,
     timings_file: Path | None = None,
     capabilities: Sequence[str] = (),
+    debug: int = 0,
 ) -> Built:
     """Lower ``graph`` and build its plan, which nobody has read yet.
 
@@ -74,6 +77,7 @@ def build_plan(
         timings_file: The timing cache for where the options name none; one that TensorRT refuses
             is made anew.
         capabilities: The GPUs to build for, by compute capability; none: TensorRT's default.
+        debug: How many of the last outputs are debug tensors instead.
 
     Raises:
         OptionError: An option that this TensorRT lacks.
@@ -86,7 +90,7 @@ def build_plan(
     timings = load(options, timings_file) if library.times_kernels else None
     builder = library.builder()
     network = library.network(builder)
-    net = lower(graph, library, network)
+    net = lower(graph, library, network, debug=debug)
     weights = net.name_weights(options.refit) if options.refit is not None else {}
     types = {"half": net.half, "quantized": net.quantized}
     config = library.config(builder, options, tf32=tf32, **types, capabilities=capabilities)
@@ -106,8 +110,8 @@ def build_plan(
     recipes = Recipes.of(weights, net.program.finish(), library.target)
     named = recipes, weights if options.strip_plan else {}
     if timings is None or measured is None:
-        return Built(plan, named, None, None)
-    return Built(plan, named, measured, timings.digest)
+        return Built(plan, named, None, None, net.debug)
+    return Built(plan, named, measured, timings.digest, net.debug)
 
 
 def build(graph: Graph, library: TensorRT, options: BuildOptions, **how: Any) -> Engine:
@@ -124,6 +128,7 @@ def build(graph: Graph, library: TensorRT, options: BuildOptions, **how: Any) ->
         if form := graph.formats.get(value.name):
             dtype = str(value.spec.dtype).removeprefix("torch.")
             library.check_format(engine.handle, value.name, form, dtype)
+    engine.debug = built.debug
     engine.timing_cache, engine.timing_digest = built.timing_cache, built.timing_digest
     return engine
 

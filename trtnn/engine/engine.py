@@ -43,12 +43,14 @@ class Engine:
         timing_digest: The SHA-256 of the timing cache that the build started from.
         refittable: How new weights are made; None of an engine that takes none.
         verified: What is known of its results; None where nobody was to look.
+        debug: The names of its debug tensors.
     """
 
     timing_cache: bytes | None = None
     timing_digest: str | None = None
     refittable: Refittable | None = None
     verified: Verified | None = None
+    debug: tuple[str, ...] = ()
 
     def __init__(
         self, plan: Any, library: TensorRT | None = None, *, host_code: bool = False

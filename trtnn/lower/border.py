@@ -54,6 +54,24 @@ def mark_output(net: Layers, index: int, tensor: ITensor, *, constant: bool) -> 
         tensor.handle.dtype = net.library.dtype(name)
 
 
+def mark_debug(net: Layers, index: int, tensor: ITensor, *, constant: bool) -> str:
+    """Let an engine tell of a tensor while it runs, beside its outputs; return the tensor's name.
+
+    An input or a constant is told of as a copy.
+
+    Raises:
+        BuildError: TensorRT refused it.
+    """
+    if constant or tensor.handle.is_network_input:
+        tensor = net.identity(tensor)
+    handle = tensor.handle
+    if not handle.is_network_output and not net.network.is_debug_tensor(handle):
+        handle.name = f"debug_{index}"
+    done = net.network.mark_debug(handle)
+    net.library.require(done, f"mark {handle.name} as a debug tensor")
+    return str(handle.name)
+
+
 def _dtype_name(net: Layers, what: str, dtype: torch.dtype) -> str:
     target, name = net.library.target, str(dtype).removeprefix("torch.")
     if not target.has_dtype(name):

@@ -11,7 +11,7 @@ from trtnn.errors import BuildError, GraphError, UnsupportedError
 from trtnn.graph.graph import Graph, Node, Value, as_tuple
 from trtnn.graph.passes.fused import fused_regions
 from trtnn.graph.program import ProgramBuilder
-from trtnn.lower.border import add_input, mark_output
+from trtnn.lower.border import add_input, mark_debug, mark_output
 from trtnn.lower.layers import EIGHT_BITS, Handle, ITensor, Operand
 from trtnn.lower.quantization import Quantization
 from trtnn.lower.recipes import Stored, named, stored
@@ -50,6 +50,7 @@ class Net(Windows, Quantization):
         self.sizes: dict[Any, ITensor] = {}
         self.sources: dict[str, tuple[ITensor | None, Given, Solution]] = {}
         self.hosts: dict[str, Any] = {}
+        self.debug: tuple[str, ...] = ()
 
     # Constants ------------------------------------------------------------------------------
 
@@ -329,8 +330,11 @@ def _identity(handle: Handle) -> tuple[Any, ...]:
     return (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
 
 
-def lower(graph: Graph, library: TensorRT, network: Any) -> Net:
+def lower(graph: Graph, library: TensorRT, network: Any, *, debug: int = 0) -> Net:
     """Write ``graph`` into ``network``; the result must live until the engine is built.
+
+    Args:
+        debug: How many of the last outputs the network does not give: the engine tells of them.
 
     Raises:
         UnsupportedError: This TensorRT cannot express a node; the error has the user's line.
@@ -358,10 +362,15 @@ def lower(graph: Graph, library: TensorRT, network: Any) -> Net:
                     source = tensors[value], Given(value.name, axis, size), Solution(size.sym, 0)
                     net.sources.setdefault(size.sym.name, source)  # type: ignore[arg-type]
     net.node = None
+    shown = len(graph.outputs) - debug
     for index, value in enumerate(graph.outputs):
         tensor = net.tensor(tensors[value])
         constant = any(tensor.handle is made.handle for made in net.constants.values())
-        mark_output(net, index, tensor, constant=constant)
+        if index < shown:
+            mark_output(net, index, tensor, constant=constant)
+        else:
+            name = mark_debug(net, index - shown, tensor, constant=constant)
+            net.debug = (*net.debug, name)
     _require_silence(net)
     return net
 

@@ -19,9 +19,18 @@ Runs = Callable[[Sequence[Any]], tuple[list[torch.Tensor], Any]]
 
 
 class Build(Protocol):
-    """Makes what runs a typed graph, with another TensorRT than the recipe's where one is given."""
+    """Makes what runs a typed graph, with another TensorRT than the recipe's where one is given.
 
-    def __call__(self, graph: Graph, precision: Precision, other: TensorRT | None = None) -> Runs:
+    Of the last ``debug`` outputs the engine tells while it runs, without giving them.
+    """
+
+    def __call__(
+        self,
+        graph: Graph,
+        precision: Precision,
+        other: TensorRT | None = None,
+        debug: int = 0,
+    ) -> Runs:
         raise NotImplementedError
 
 

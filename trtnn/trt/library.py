@@ -24,6 +24,7 @@ from trtnn.trt.capabilities import (
     require_gpu,
 )
 from trtnn.trt.contexts import check_runtime, create_context, lend_memory, scratch_bytes
+from trtnn.trt.debugging import has_debug_tensors
 from trtnn.trt.identity import RTX, TENSORRT, TITLES, package_of, title_of
 from trtnn.trt.kernels import Kernels
 from trtnn.trt.listening import Log, watching
@@ -51,6 +52,7 @@ class Target:
         layers: The layers that it can build, as the ``add_`` methods are named.
         compute_capabilities: The GPUs that it builds for, ``"8.9"``, where it can be told which;
             else it builds for the GPU at hand.
+        debug_tensors: Whether an engine can tell of values inside it while it runs.
     """
 
     package: str
@@ -61,6 +63,7 @@ class Target:
     dtypes: frozenset[str]
     strongly_typed: bool
     compute_capabilities: tuple[str, ...] = ()
+    debug_tensors: bool = False
 
     @property
     def index_dtype(self) -> str:
@@ -170,6 +173,7 @@ def target_of(trt: ModuleType) -> Target:
         strongly_typed=not hasattr(trt.ILayer, "precision")
         or "STRONGLY_TYPED" in trt.NetworkDefinitionCreationFlag.__members__,
         compute_capabilities=capabilities_of(trt),
+        debug_tensors=has_debug_tensors(trt),
     )
 
 
