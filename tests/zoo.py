@@ -41,7 +41,7 @@ def build_lively(model: Model, seed: int = 0) -> nn.Module:
     return lively(model.build(), model.inputs(8, 1000 + seed), seed=seed)
 
 
-def _images(side: int) -> Callable[[int, int], Inputs]:
+def images(side: int) -> Callable[[int, int], Inputs]:
     """Return a maker of one image batch (N, 3, side, side)."""
 
     def make(batch: int, seed: int) -> Inputs:
@@ -61,7 +61,7 @@ def _vectors(width: int) -> Callable[[int, int], Inputs]:
     return make
 
 
-def _texts(vocabulary: int, length: int) -> Callable[[int, int], Inputs]:
+def texts(vocabulary: int, length: int) -> Callable[[int, int], Inputs]:
     """Return a maker of token ids and an attention mask, both int64 (N, length).
 
     Every text ends in hidden tokens, a batch of one too, and between a quarter and all but one
@@ -82,7 +82,7 @@ def _vision(name: str, build: Callable[..., nn.Module], side: int, **arguments: 
     return Model(
         name,
         build=lambda: build(weights=None, **arguments),
-        inputs=_images(side),
+        inputs=images(side),
         dynamic={"x": {0: BATCH}},
     )
 
@@ -92,7 +92,7 @@ def _bert(length: int, **sizes: int) -> Model:
     return Model(
         "bert_encoder",
         build=lambda: BertEncoder(**sizes),
-        inputs=_texts(sizes["vocabulary"], length),
+        inputs=texts(sizes["vocabulary"], length),
         dynamic={"token_ids": {0: BATCH}, "attention_mask": {0: BATCH}},
     )
 

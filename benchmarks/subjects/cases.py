@@ -10,37 +10,22 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent.parent / "results" / "benchmark.json"
+SUITE = RESULTS.with_name("suite.json")
 # The cost of a call, threads, what stays behind, and the engine cache, on engines of one layer
 # unless said.
 CALLS = ("overhead", "threads", "cycles", "mixed", "cached", "sanitizer")
-WHAT = ("errors", "models", "typed", "refit", "memory", "tracing", "dynamic", "copies", *CALLS)
-NEEDS_GPU = ("errors", "typed", "refit", "memory", "copies", *CALLS)
+WHAT = (*CALLS, "refit", "memory", "tracing", "dynamic", "copies")
+NEEDS_GPU = (*CALLS, "refit", "memory", "copies")
 DTYPES = ("half", "tf32")
-# The most important first: a visit to a GPU machine may end before the last.
-MODELS = (
-    "resnet50",
-    "minilm",
-    "mlp",
-    "vit_b_16",
-    "bert_encoder",
-    "resnet18",
-    "mobilenet_v3_small",
-    "convnext_tiny",
-    "swin_t",
-    "densenet121",
-    "deeplabv3_resnet50",
-    "efficientnet_b0",
-)
 ONE_LAYER = "one_layer"
 COPIED = "resnet50"
 BUILT = "bert_encoder"  # to see how much memory a build takes: more than noise
 CACHED = "resnet50"
 THREADED = ("resnet18", 8)  # and its batch size
-TYPED = ("resnet50", "minilm")
 REFITTED = ("resnet50", "bert_encoder")
 DYNAMIC = ("minilm", "bert_encoder")
 TRACED = ("resnet50", "chain")
-LEVELS = {"resnet50": 3, "vit_b_16": 3, "minilm": 3}
+LEVELS = {"suite": 3, "cached": 3, "copies": 3}  # elsewhere 1: what a visit has time for
 
 Rows = dict[str, dict[str, Any]]
 
@@ -59,53 +44,39 @@ class Case:
     def key(self) -> str:
         """The row's name in a results file.
 
-        >>> Case("models", "mlp", "full", "half", 8).key, Case("tracing", "chain", "full").key
-        ('models mlp full half batch 8', 'tracing chain full')
+        >>> Case("suite", "mlp", "full", "half", 8).key, Case("tracing", "chain", "full").key
+        ('suite mlp full half batch 8', 'tracing chain full')
         """
         run = [self.dtype, f"batch {self.batch}"] if self.batch else []
         return " ".join([self.what, self.model, self.size, *run])
 
     @property
+    def name(self) -> str:
+        """What the suite's options and reports call it.
+
+        >>> Case("suite", "mlp", "full", "half", 8).name
+        'mlp half 8'
+        """
+        return f"{self.model} {self.dtype} {self.batch}"
+
+    @property
     def level(self) -> int:
-        """TensorRT's builder optimization level: what a visit has time for."""
-        if self.dtype == "half" and self.model in ("efficientnet_b0", "densenet121"):
-            return 0  # minutes at level 1 on 8.6
-        return 1 if self.what in ("dynamic", "memory", "refit") else LEVELS.get(self.model, 1)
+        """TensorRT's builder optimization level."""
+        return LEVELS.get(self.what, 1)
 
 
-def list_cases(
-    what: Sequence[str],
-    models: Sequence[str],
-    dtypes: Sequence[str],
-    batches: Sequence[int],
-    size: str,
-) -> list[Case]:
-    """Return the cases in the order in which they are run: the first batch size before others."""
-    first, *others = batches
-    half = models if "half" in dtypes else ()
-    kinds = ("models", "errors")  # errors alone take no time on the GPU, and may run side by side
-    cases = [Case(k, m, size, d, first) for k in kinds for m in models for d in dtypes]
-    cases += _calls(size)
-    cases += [Case("typed", model, size, "half", first) for model in TYPED if model in half]
-    cases += [Case("refit", m, size, d, first) for m in REFITTED for d in dtypes if m in models]
-    cases += [Case("memory", BUILT, size, d, first) for d in dtypes if BUILT in models]
-    cases += [Case("tracing", name, size) for name in TRACED]
-    cases += [Case("models", m, size, d, batch) for batch in others for m in models for d in dtypes]
-    # These start PyTorch's profiler, which can slow down every later launch of its process.
-    cases += [Case("dynamic", model, size, "half", first) for model in DYNAMIC if model in half]
-    cases += [Case("copies", COPIED, size, d, first) for d in dtypes if COPIED in models]
-    return [case for case in cases if case.what in what]
-
-
-def _calls(size: str) -> list[Case]:
-    """Return what is measured of calls, whichever models were chosen."""
-    alone = [Case(what, ONE_LAYER, size) for what in CALLS if what != "cached"]
+def list_cases(what: Sequence[str], size: str) -> list[Case]:
+    """Return what is measured beside the suite, in the order in which it is run."""
     model, batch = THREADED
-    return [
-        *alone,
-        Case("threads", model, size, "half", batch),
-        Case("cached", CACHED, size, "tf32", 1),
-    ]
+    cases = [Case(name, ONE_LAYER, size) for name in CALLS if name != "cached"]
+    cases += [Case("threads", model, size, "half", batch), Case("cached", CACHED, size, "tf32", 1)]
+    cases += [Case("refit", model, size, dtype, 1) for model in REFITTED for dtype in DTYPES]
+    cases += [Case("memory", BUILT, size, dtype, 1) for dtype in DTYPES]
+    cases += [Case("tracing", name, size) for name in TRACED]
+    # These start PyTorch's profiler, which can slow down every later launch of its process.
+    cases += [Case("dynamic", model, size, "half", 1) for model in DYNAMIC]
+    cases += [Case("copies", COPIED, size, dtype, 1) for dtype in DTYPES]
+    return [case for case in cases if case.what in what]
 
 
 def load(path: Path | None) -> Rows:

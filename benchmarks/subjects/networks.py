@@ -8,35 +8,42 @@ import functools
 import torch
 from torch import nn
 
-import tests.conftest  # noqa: F401 - declares torchvision's operators on CPU builds
 from benchmarks.subjects.cases import Case
+from benchmarks.subjects.suite import TABLE, Made, encoded, zoo
 from tests.compare import leaves
-from tests.zoo import MODELS, SENTENCES, Inputs, Minilm, build_lively, minilm
+from tests.zoo import Inputs
 
 LENGTHS = {"full": (64, 128), "small": (8, 16)}  # of texts, in tokens; the last is the usual one
-FLOATS = {"tf32": torch.float32, "half": torch.float16}
+# What a case's module is, and the precision that trtnn is asked for.
+KINDS: dict[str, tuple[torch.dtype, str]] = {
+    "half": (torch.float16, "tf32"),
+    "tf32": (torch.float32, "tf32"),
+    "fp16": (torch.float32, "fp16"),
+    "int8": (torch.float32, "fp16"),
+}
+FLOATS = {kind: dtype for kind, (dtype, _) in KINDS.items()}
 
 
 @functools.cache
-def _minilm() -> Minilm:
-    return minilm()
+def made(name: str, size: str) -> Made:
+    """Make a network in float32 on the CPU, once, and what makes its inputs."""
+    return TABLE[name].make(size) if name in TABLE else zoo(name)(size)
 
 
-@functools.cache
 def network(name: str, size: str) -> nn.Module:
-    """Build a network in float32 on the CPU, once: its cases copy it."""
-    return _minilm().module if name == "minilm" else build_lively(MODELS[size][name], 0)
+    """Return a network in float32 on the CPU: its cases copy it."""
+    return made(name, size)[0]
 
 
-def inputs(case: Case, length: int | None = None) -> Inputs:
+def inputs(case: Case, length: int | None = None, seed: int = 3) -> Inputs:
     """Return the positional inputs of a case, in float32 and int64, on the CPU.
 
     Args:
         length: How many tokens a text has, those that its mask hides included.
     """
-    if case.model == "minilm":
-        return _sentences(case.batch, length or LENGTHS[case.size][-1])
-    given = MODELS[case.size][case.model].inputs(case.batch, 3)
+    if case.model == "minilm" and length is not None:
+        return encoded(case.batch, length)
+    given = made(case.model, case.size)[1](case.batch, seed)
     if length is None:
         return given
     token_ids, mask = given
@@ -45,24 +52,16 @@ def inputs(case: Case, length: int | None = None) -> Inputs:
     return token_ids[:, :length].contiguous(), part.contiguous()
 
 
-def _sentences(batch: int, length: int) -> Inputs:
-    """Return texts of sentences that fill three quarters of a length, and the masks."""
-    count = max(1, length * 10 // 128)
-    texts = [" ".join((SENTENCES * 2)[i % 20 : i % 20 + count]) for i in range(batch)]
-    encoded = _minilm().tokenizer(
-        texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
-    )
-    return encoded["input_ids"], encoded["attention_mask"]
-
-
 def moved(given: Inputs, device: torch.device, dtype: torch.dtype) -> Inputs:
     """Move inputs to a device, those of floating point to a dtype as well."""
     return tuple(t.to(device, dtype if t.is_floating_point() else t.dtype) for t in given)
 
 
-def prepared(case: Case, device: torch.device) -> tuple[nn.Module, Inputs]:
+def prepared(
+    case: Case, device: torch.device, dtype: torch.dtype | None = None
+) -> tuple[nn.Module, Inputs]:
     """Return a case's own copy of its network, and its inputs, as they are measured."""
-    dtype = FLOATS[case.dtype]
+    dtype = FLOATS[case.dtype] if dtype is None else dtype
     net = copy.deepcopy(network(case.model, case.size)).to(device, dtype)
     return net, moved(inputs(case), device, dtype)
 

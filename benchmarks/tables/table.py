@@ -12,7 +12,7 @@ import typer
 
 from benchmarks.measures import memory
 from benchmarks.measures.dynamic import KINDS
-from benchmarks.subjects.cases import DTYPES, MODELS, ONE_LAYER, RESULTS, load
+from benchmarks.subjects.cases import DTYPES, RESULTS, load
 from benchmarks.tables.call_tables import CALL_TITLES, Cells
 
 README = Path(__file__).parent.parent / "README.md"
@@ -23,7 +23,11 @@ VERSIONS = ("device", "tensorrt", "torch", "driver", "python")
 
 
 def tables(rows: Mapping[str, Row]) -> str:
-    """Return all tables as Markdown, each with a title; what has no row is left out."""
+    """Return all tables as Markdown, each with a title; what has no row is left out.
+
+    So are rows of kinds that are measured no more: the suite has their figures.
+    """
+    rows = {key: row for key, row in rows.items() if row["what"] in TITLES}
     good: dict[str, list[Row]] = {kind: [] for kind in TITLES}
     for row in rows.values():
         if "failed" not in row:
@@ -40,10 +44,9 @@ def tables(rows: Mapping[str, Row]) -> str:
 
 
 def _order(row: Row) -> tuple[Any, ...]:
-    """Sort by batch, then by model and dtype in the order in which they are run."""
-    names = [*MODELS, "chain", ONE_LAYER]
+    """Sort by batch, model and dtype."""
     dtype = DTYPES.index(row["dtype"]) if row["dtype"] else -1
-    return row["size"], row["batch"], names.index(row["model"]), dtype
+    return row["size"], row["batch"], row["model"], dtype
 
 
 def _markdown(headings: Sequence[str], lines: Iterable[Cells]) -> str:
@@ -139,57 +142,12 @@ def _fused(kernels: Row | None) -> str:
     return f"{'yes' if kernels['fused_attention'] else 'no'}, {kernels['number']} kernels"
 
 
-def _ratio(times: Mapping[str, Row], over: str) -> str:
-    if over not in times or "trtnn" not in times:
-        return "none"
-    return f"{times[over]['median'] / times['trtnn']['median']:.2f}"
-
-
-def _model(row: Row) -> list[tuple[str, ...]]:
-    host, gpu, error = row["host_us"], row.get("gpu_us", {}), row["error"]
-    return [
-        (
-            _name(row),
-            row["dtype"],
-            str(row["batch"]),
-            _level(row),
-            *(_time(host, kind) for kind in ("eager", "eager graph", "trtnn")),
-            _ratio(host, "eager"),
-            *(_time(gpu, kind) for kind in ("eager graph", "trtnn")),
-            _ratio(gpu, "eager graph"),
-            *(_number(value) for value in (error["eager"], error["trtnn"], row["bar"])),
-            _met(row["met"]),
-        )
-    ]
-
-
-def _errors(row: Row) -> list[tuple[str, ...]]:
-    error = row["error"]
-    numbers = (_number(value) for value in (error["eager"], error["trtnn"], row["bar"]))
-    facts = (_name(row), row["dtype"], str(row["batch"]), _level(row))
-    return [(*facts, *numbers, _met(row["met"]))]
-
-
 def _level(facts: Row) -> str:
     return str(facts.get("level", "none"))
 
 
 def _name(row: Row) -> str:
     return row["model"] if row["size"] == "full" else f"{row['model']} ({row['size']})"
-
-
-def _typed(row: Row) -> list[tuple[str, ...]]:
-    builds = row["builds"]
-    times = [
-        " and ".join(_time(builds, f"{kind} {number}") for number in (1, 2))
-        for kind in ("typed", "free")
-    ]
-    costs = [
-        f"{_cell(layer['layer'])}: {layer['typed_us']:.1f} against {layer['free_us']:.1f}"
-        for layer in row["layers"][:1]
-    ]
-    ratio, spread = f"{row['ratio']:.3f}", f"{row['spread']:.3f}"
-    return [(_name(row), *times, ratio, spread, _met(row["met"]), *(costs or ["none"]))]
 
 
 def _refit(row: Row) -> list[tuple[str, ...]]:
@@ -248,20 +206,6 @@ def _tracing(row: Row) -> list[tuple[str, ...]]:
 
 
 TITLES: dict[str, tuple[str, str, Callable[[Row], Sequence[Cells]]]] = {
-    "models": (
-        "Models",
-        "model | dtype | batch | level | host µs: eager | eager in a CUDA graph | trtnn"
-        " | eager / trtnn | GPU µs: eager graph | trtnn | eager graph / trtnn"
-        " | error: eager | trtnn | bar | met",
-        _model,
-    ),
-    "errors": ("Errors", "model | dtype | batch | level | eager | trtnn | bar | met", _errors),
-    "typed": (
-        "Typed against free FP16",
-        "model | GPU µs: typed | free | typed / free | spread of the builds | <= 1.03 + spread"
-        " | the layer that costs most more, µs",
-        _typed,
-    ),
     "refit": (
         "Refittable engines",
         "model | dtype | batch | level | GPU µs: plain | refittable | refittable / plain"

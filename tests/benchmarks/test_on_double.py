@@ -16,8 +16,8 @@ from benchmarks.instruments import bound, machine, timing
 from benchmarks.instruments.bound import Bound
 from benchmarks.instruments.builds import Builds
 from benchmarks.instruments.machine import Machine
-from benchmarks.measures import activities, comparison, dynamic, refit, typed
-from benchmarks.measures.typed import Free
+from benchmarks.measures import activities, dynamic, refit
+from benchmarks.race.building import Free
 from benchmarks.subjects import cases
 from benchmarks.subjects.cases import CALLS, WHAT
 from benchmarks.tables import table
@@ -168,19 +168,19 @@ def rig(request: Any, tmp_path_factory: Any) -> tuple[dict[str, Any], str]:
             "current_stream": SimpleNamespace(cuda_stream=0),
         }.items():
             patch.setattr(torch.cuda, name, lambda *_, value=value: value)
-        for module in (comparison, dynamic, refit, typed):
+        for module in (dynamic, refit):
             patch.setattr(module, "gpu_times", times_of)
         patch.setattr(bound, "captured", request.param)
-        patch.setattr(comparison, "captured", request.param)
         patch.setattr(activities, "_trace", trace_of)
         patch.setattr(machine, "_driver", lambda: "1")
-        patch.setattr(typed, "Free", TensorRT)  # the double refuses half values that are free
         patch.setattr(program, "FULL", timing.TINY)
         patch.setattr(cases, "COPIED", "bert_encoder")
-        patch.setattr(cases, "TYPED", ("bert_encoder",))
-        what = ("--what", ",".join(NEEDED), "--dtypes", "half", "--size", "small")
+        for name in ("REFITTED", "DYNAMIC"):
+            patch.setattr(cases, name, ("bert_encoder",))
+        patch.setattr(cases, "DTYPES", ("half",))
+        what = ("--what", ",".join(NEEDED), "--size", "small")
         files = ("--results", str(path / "rows.json"), "--timing-cache", str(path / "timings"))
-        run("--models", "bert_encoder", *what, *files, on=Doubled(TensorRT(trt)))
+        run("measure", *what, *files, on=Doubled(TensorRT(trt)))
     return cases.load(path / "rows.json"), "queued" if request.param is refuse else "replays"
 
 
