@@ -6,6 +6,7 @@ Imports PyTorch and nothing else that is installed, for an interpreter that has 
 from __future__ import annotations
 
 import copy
+import functools
 import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -126,14 +127,13 @@ def eager_openers(
     net: nn.Module, inputs: Tensors, *, on_gpu: bool
 ) -> dict[str, Callable[[], Contender]]:
     """Return how eager PyTorch enters, plainly and, on a GPU, in a CUDA graph."""
-    calls: dict[str, Call] = {}
+    opened = functools.cache(lambda: eager_calls(net, inputs))
 
     def plain() -> Contender:
-        calls.update(eager_calls(net, inputs))
-        return Contender(calls, outputs=calls["contiguous"])
+        return Contender(opened(), outputs=opened()["contiguous"])
 
     def graph() -> Contender:
-        found = {layout: captured(call) for layout, call in calls.items()}
-        return Contender(found, found)
+        found = {layout: captured(call) for layout, call in opened().items()}
+        return Contender(found, found, alive=opened())  # the memory that a replay reads
 
     return {"eager": plain, "eager graph": graph} if on_gpu else {"eager": plain}

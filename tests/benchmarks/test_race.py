@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import re
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import benchmarks.__main__ as program
 import trtnn
 from benchmarks.instruments import bound, contest, machine, timing
 from benchmarks.instruments.builds import Builds
-from benchmarks.instruments.contest import Contender, compete, enter
+from benchmarks.instruments.contest import Contender, compete, eager_openers, enter
 from benchmarks.instruments.machine import Machine
 from benchmarks.race import onnx_path, plans, run
 from benchmarks.race.building import build_all
@@ -319,3 +321,11 @@ def test_what_is_built_for_whom() -> None:
         "trtnn again",
         "onnx again",
     }
+
+
+def test_a_captured_call_of_eager_keeps_what_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contest, "captured", weakref.ref)
+    graph = eager_openers(*prepared(MLP, CPU), on_gpu=True)["eager graph"]()
+    gc.collect()
+    assert list(graph.host) == list(graph.gpu) == ["contiguous"]
+    assert all(reference() is not None for reference in graph.host.values())
