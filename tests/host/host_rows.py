@@ -64,6 +64,7 @@ ROWS = {
     "static": Row(lambda x: x + 1, [Input((2, 3))]),
     "scalar": Row(lambda x: x + 1, [Input(())]),
     "half": Row(twice, [Input((B, 3), torch.float16)]),
+    "float64": Row(lambda x: (x.float() * 2).double(), [Input((B, 3), torch.float64)]),
     "int64": Row(lambda x: (x + 1, x == 2), [Input((B,), torch.int64)]),
     "int32": Row(lambda x: x + 1, [Input((B,), torch.int32)]),
     "bool": Row(lambda x: torch.logical_not(x), [Input((B,), torch.bool)]),

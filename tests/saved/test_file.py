@@ -78,6 +78,12 @@ def _sized(x: Any, count: int) -> Any:
 ROWS: dict[str, Row] = {
     "tensor": (lambda x: x * 2, [X], (T,), {}),
     "static": (lambda x: x * 2, [Input((3, 6), torch.float16)], (T.half(),), {}),
+    "float64": (
+        lambda x: (x.float() * 2).double(),
+        [Input((N,), torch.float64)],
+        (T.double()[:, 0],),
+        {},
+    ),
     "int64": (lambda x: x + 1, [Input((N,), torch.int64)], (torch.arange(3),), {}),
     "scalar": (lambda x: x + 1, [Input(())], (torch.tensor(1.0),), {}),
     "tuple": (lambda x: (x * 2, x + 1), [X], (T,), {}),

@@ -22,7 +22,7 @@ Array: TypeAlias = numpy.ndarray[Any, Any]
 Shape: TypeAlias = tuple[int, ...]
 Leaf: TypeAlias = Callable[[Sequence[Array], Mapping[str, int]], Any]
 
-DTYPES = ("float32", "float16", "int64", "int32", "int8", "uint8", "bool")
+DTYPES = ("float64", "float32", "float16", "int64", "int32", "int8", "uint8", "bool")
 INT32 = numpy.iinfo(numpy.int32)
 REMEMBERED = 1024  # combinations of shapes and host inputs
 

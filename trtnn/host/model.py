@@ -120,7 +120,7 @@ class HostModel:
         arrays, hosts = self._interface.arguments(args, kwargs)
         bound = self._interface.bind(tuple(array.shape for array in arrays), hosts)
         for spec, array in zip(self._interface.inputs, arrays, strict=True):
-            if self._session.dtypes[spec.name] != spec.dtype:
+            if spec.dtype.kind == "i" and self._session.dtypes[spec.name] != spec.dtype:
                 require_int32(spec.name, array, self._session.library.target.name)
         with self._lock:
             self._require_usable()  # it may have been closed meanwhile

@@ -6,7 +6,7 @@ import torch
 
 from trtnn.errors import BuildError, UnsupportedError
 from trtnn.graph.graph import Value
-from trtnn.lower.layers import EIGHT_BITS, ITensor, Layers
+from trtnn.lower.layers import DOUBLE, EIGHT_BITS, ITensor, Layers
 from trtnn.sizes.dims import Expr, bounds
 
 
@@ -29,7 +29,8 @@ def add_input(net: Layers, value: Value, form: str | None) -> ITensor:
             handle.set_dimension_name(axis, str(size))
     if form is not None:
         channels = spec.shape[1]
-        net.library.require_format(handle, form, name, lambda n: bounds(channels % n) == (0, 0))
+        own = str(spec.dtype).removeprefix("torch.")
+        net.library.require_format(handle, form, own, lambda n: bounds(channels % n) == (0, 0))
     given = ITensor(handle, spec.dtype, spec.shape)
     return net.entered(given) if spec.dtype in EIGHT_BITS else given
 
@@ -74,6 +75,7 @@ def mark_debug(net: Layers, index: int, tensor: ITensor, *, constant: bool) -> s
 
 def _dtype_name(net: Layers, what: str, dtype: torch.dtype) -> str:
     target, name = net.library.target, str(dtype).removeprefix("torch.")
+    name = "float32" if dtype == DOUBLE else name  # what calls cast it to
     if not target.has_dtype(name):
         raise UnsupportedError(f"{what}: {target.name} has no {name}")
     if dtype == torch.int8 and not target.casts_int8:

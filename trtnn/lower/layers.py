@@ -61,6 +61,7 @@ DIVISIONS = frozenset({"DIV", "FLOOR_DIV"})
 # layer computes, or converts from another type, goes through ``Layers.wrapped`` at once, in
 # ``Net.done`` and in ``cast``. So no layer ever reads an entry that is out of range.
 EIGHT_BITS = frozenset({torch.uint8, torch.int8})
+DOUBLE = torch.float64  # float32 in TensorRT: it is there between the border and a cast alone
 
 
 def bits(axes: Sequence[int]) -> int:

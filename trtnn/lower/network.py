@@ -12,10 +12,11 @@ from trtnn.graph.graph import Graph, Node, Value, as_tuple
 from trtnn.graph.passes.fused import fused_regions
 from trtnn.graph.program import ProgramBuilder
 from trtnn.lower.border import add_input, mark_debug, mark_output
-from trtnn.lower.layers import EIGHT_BITS, Handle, ITensor, Operand
+from trtnn.lower.layers import DOUBLE, EIGHT_BITS, Handle, ITensor, Operand
 from trtnn.lower.quantization import Quantization
 from trtnn.lower.recipes import Stored, named, stored
 from trtnn.lower.windows import Windows
+from trtnn.ops.arithmetic import Cast
 from trtnn.ops.matrix import MatrixMultiply
 from trtnn.ops.quantization import QuantizeDequantize
 from trtnn.sizes.dims import Dim, Expr, Size, bounds
@@ -105,7 +106,7 @@ class Net(Windows, Quantization):
         """
         dtype = torch.int32 if dtype in EIGHT_BITS else dtype
         name = str(dtype).removeprefix("torch.")
-        if not self.target.has_dtype(name):
+        if not self.target.has_dtype(name) and dtype != DOUBLE:
             raise UnsupportedError(f"{self.target.name} has no {name}", where=self._where())
         return super().kind(dtype)
 
@@ -353,6 +354,7 @@ def lower(graph: Graph, library: TensorRT, network: Any, *, debug: int = 0) -> N
         net.sources[solution.symbol.name] = (inputs.get(given.name), given, solution)
     for node in graph.nodes:
         net.node = node
+        _refuse_double(net, node)
         results = as_tuple(node.op.lower(net, *(tensors[v] for v in node.inputs)))
         _require_silence(net)
         for value, result in zip(node.outputs, results, strict=True):
@@ -373,6 +375,16 @@ def lower(graph: Graph, library: TensorRT, network: Any, *, debug: int = 0) -> N
             net.debug = (*net.debug, name)
     _require_silence(net)
     return net
+
+
+def _refuse_double(net: Net, node: Node) -> None:
+    """Refuse what is computed in float64: no TensorRT has it."""
+    if isinstance(node.op, Cast):
+        return
+    if any(value.spec.dtype == DOUBLE for value in (*node.inputs, *node.outputs)):
+        raise UnsupportedError(
+            f"{node.label}: {net.target.name} has no float64", where=node.origin.source
+        )
 
 
 def _require_silence(net: Net) -> None:

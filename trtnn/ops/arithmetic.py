@@ -164,7 +164,7 @@ def cast(input: TensorT, dtype: torch.dtype) -> TensorT:
     """Return ``input`` in another dtype, itself where it has it."""
     if spec_of(input).dtype == dtype:
         return input
-    if dtype == torch.float64 or dtype.is_complex:
+    if dtype.is_complex:
         raise UnsupportedError(f"TensorRT has no {dtype}", hint="use torch.float32")
     return bind(Cast(dtype), input)
 

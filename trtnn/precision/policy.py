@@ -44,6 +44,11 @@ class Precision:
         ranges: Whether ranges decide, seen in one run on made-up inputs: in
             float16, what exceeds 32768, or all of what is below 6.1e-5, stays float32.
         tf32: Whether float32 beside 16 bits may be tf32.
+        float64: What is computed in float64, which no TensorRT has. ``"error"``: it is refused, at
+            its line. ``"float32"``: it is computed in float32, by the reference too, and never in
+            16 bits; what is known while tracing is computed in float64, and rounded once. Inputs
+            and outputs of float64 stay so, and each call casts them to float32 and back, as it
+            casts int64 on TensorRT 8.6.
 
     Raises:
         OptionError: A value that is none of these.
@@ -60,11 +65,13 @@ class Precision:
     outputs: str = "keep"
     ranges: bool = True
     tf32: bool = True
+    float64: str = "error"
 
     def __post_init__(self) -> None:
         _require("dtype", self.dtype, WORDS)
         for name in ("inputs", "outputs"):
             _require(name, getattr(self, name), ("keep", "low"))
+        _require("float64", self.float64, ("error", "float32"))
         for name in ("modules", "classes"):
             given = getattr(self, name)
             if not isinstance(given, Mapping):

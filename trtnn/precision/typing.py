@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,6 +15,7 @@ from trtnn.ops.creation import Full
 from trtnn.ops.normalization import BatchNorm
 from trtnn.ops.op import Spec
 from trtnn.ops.quantization import QuantizeDequantize
+from trtnn.precision.doubles import DOUBLE, narrowed
 from trtnn.precision.islands import Islands
 from trtnn.precision.kinds import MOVES, Kinds, floats, name_of
 from trtnn.precision.limits import MOST, Masks, factor_of, outside, unfit
@@ -38,7 +39,7 @@ class Typed:
     """A graph as a precision types it, and what was chosen for each node that has floats.
 
     Attributes:
-        source: The graph before that, with norms folded.
+        source: The graph before that, with norms folded, in float64 where it is traced so.
         values: What became of its values, where they are others now.
         traced: The graph that was given.
     """
@@ -61,22 +62,33 @@ def typed(graph: Graph, precision: Precision, observe: Observe | None = None) ->
 
     Raises:
         OptionError: ``precision`` names what the graph does not have.
+        UnsupportedError: The graph computes in float64, and ``precision`` does not say how.
     """
     precision.require_fit(graph)
     asks = any(node.origin.region is not None for node in graph.nodes)
     says = precision.modules or precision.classes or precision.keep
     if precision.low is None and not asks and not says:
-        return Typed(graph, (), graph, {}, graph)
+        single = narrowed(graph, precision.float64)
+        return Typed(single.graph, (), graph, single.values, graph)
     # A norm is folded in float64 from the parameters as they are, and the result rounded once.
     apart = any(isinstance(n.op, BatchNorm) and precision.word(n) == "fp32" for n in graph.nodes)
-    traced, graph = graph, graph if apart else passes.fold_norms(graph)
+    source = graph if apart else passes.fold_norms(graph)
+    single = narrowed(source, precision.float64)
     half = "fp16" in {*precision.words, *(node.origin.region for node in graph.nodes)}
-    ranges = observe(graph) if observe is not None and half else {}
-    return replace(_Typing(graph, precision, ranges).run(), traced=traced)
+    ranges = observe(single.graph) if observe is not None and half else {}
+    found = _Typing(single.graph, precision, ranges, single.nodes).run()
+    values = {**found.values, **{v: found.values.get(w, w) for v, w in single.values.items()}}
+    return replace(found, source=source, values=values, traced=graph)
 
 
 class _Typing:
-    def __init__(self, graph: Graph, precision: Precision, ranges: Mapping[Value, float]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        precision: Precision,
+        ranges: Mapping[Value, float],
+        doubles: Sequence[Node] = (),
+    ) -> None:
         self.graph, self.precision = graph, precision
         self.rewriter = Rewriter(graph)
         self.kinds = Kinds(graph)
@@ -91,6 +103,7 @@ class _Typing:
         self.sources: dict[Value, Value] = {}
         self.choices: list[Choice] = []
         self.forced = outside(graph, self.kinds, self.masks, ranges)
+        self.forced.update(dict.fromkeys(doubles, "float64 in the module"))
         self._widen_attention()
 
     def _given(self, value: Value) -> Value:
@@ -136,7 +149,8 @@ class _Typing:
         if not inputs:  # a number, a ramp, the cast of an integer: they fit what is beside them
             self.rewriter.keep(node)
             self._define(node.outputs, tuple(map(self.rewriter.value, node.outputs)))
-            self._enter_number(node)
+            if not (isinstance(node.op, Cast) and node.inputs[0].spec.dtype == DOUBLE):
+                self._enter_number(node)
             return
         dtype, reason = self._choose(node, inputs)
         if isinstance(node.op, MOVES) or name_of(node) in SAME_SIZE:

@@ -42,25 +42,27 @@ def is_quantized(graph: Graph) -> bool:
 
 
 def widened(dtype: torch.dtype, device: torch.device) -> Compute:
-    """Return how an op is computed in ``dtype``, whichever floating type it was traced in.
+    """Return how an op is computed in ``dtype``, or in float64 where it was traced so.
 
     An operand is cast when it is used, so that of the constants one layer's are there twice.
     """
 
     def wide(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.to(device, dtype if tensor.dtype.is_floating_point else tensor.dtype)
+        return tensor.to(device, dtype if _is_narrower(tensor.dtype) else tensor.dtype)
 
     def compute(op: Op, operands: list[torch.Tensor]) -> Any:
         found = {f.name: getattr(op, f.name) for f in fields(op)}
-        typed = {k: dtype for k, v in found.items() if _is_floating(v)}
+        typed = {k: dtype for k, v in found.items() if _is_narrower(v)}
         op = replace(op, **typed) if typed else op
         return tuple(map(wide, as_tuple(op.reference(*map(wide, operands)))))
 
     return compute
 
 
-def _is_floating(field: Any) -> bool:
-    return isinstance(field, torch.dtype) and field.is_floating_point
+def _is_narrower(field: Any) -> bool:
+    """Say whether something is a floating type, and not float64."""
+    floating = isinstance(field, torch.dtype) and field.is_floating_point
+    return floating and field is not torch.float64
 
 
 def own(device: torch.device, *, tf32: bool) -> Compute:

@@ -284,7 +284,7 @@ class Runner:
     def _cast(
         self, name: str, tensor: torch.Tensor, dtype: torch.dtype, prepared: Prepared
     ) -> torch.Tensor:
-        """Return an int64 input as int32, where TensorRT has no int64, or an int32 one as int64."""
+        """Return an input as TensorRT takes it: float64 as float32; int64 as int32 or back."""
         result = tensor.to(dtype)
         if dtype is torch.int32 and (self.int64_checks == "always" or name not in prepared.said):
             if bool((result != tensor).any()):

@@ -35,9 +35,10 @@ text (``"2*batch + 1"``), which ``trtnn.saved.notation`` reads; a dtype is PyTor
   the engine has run, and then at most its max.
 - ``profiles``: per optimization profile, [min, opt, max] of each declared Dim by name.
 - ``inputs``, ``outputs``: ``{"name", "dtype", "shape"}`` per tensor, in the order in which a call
-  gives and gets them; the names are the engine's, the dtypes those of the call: TensorRT 8.6 takes
-  and gives int32 where they say int64. An input whose memory is not contiguous has a
-  ``memory_format``, ``channels_last`` or ``channels_last_3d``; its shape is in PyTorch's order.
+  gives and gets them; the names are the engine's, the dtypes those of the call: TensorRT takes and
+  gives float32 where they say float64, and 8.6 int32 where they say int64. An input whose memory
+  is not contiguous has a ``memory_format``, ``channels_last`` or ``channels_last_3d``; its shape is
+  in PyTorch's order.
 - ``hosts``: ``{"name", "dim"}`` per host input, an integer that decides shapes.
 - ``signature``: ``parameters`` of ``forward`` (name, kind, default), ``declared`` (what errors call
   the arguments), ``keyword_only`` (the parameters that ``forward`` was called with by keyword),

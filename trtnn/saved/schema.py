@@ -192,7 +192,7 @@ def _tree(value: Any, where: str, depth: int = 0) -> None:
 
 # The table ---------------------------------------------------------------------------------------
 
-TENSOR = {"name": NAME, "dtype": _one_of(*DTYPES), "shape": _listed(_size)}
+TENSOR = {"name": NAME, "dtype": _one_of(*DTYPES, "float64"), "shape": _listed(_size)}
 KINDS = "POSITIONAL_ONLY POSITIONAL_OR_KEYWORD VAR_POSITIONAL KEYWORD_ONLY VAR_KEYWORD".split()
 PARAMETER = {"name": IDENTIFIER, "kind": _one_of(*KINDS)}
 FORMAT_NAMES = sorted({form for form, _ in FORMATS})

@@ -219,9 +219,10 @@ class TensorRT:
         return self.target.version in _WAITS_FOR_DEFAULT_STREAM
 
     def dtype(self, name: str) -> Any:
-        """Return TensorRT's DataType of a torch dtype's name."""
+        """Return TensorRT's DataType of a torch dtype's name, or of what calls cast it to."""
         if name == "int64" and "INT64" not in self.target.dtypes:
             name = "int32"
+        name = "float32" if name == "float64" else name
         member = DTYPES.get(name)
         if member is None or member not in self.target.dtypes:
             raise OptionError(f"{self.target.name} has no {name}")
