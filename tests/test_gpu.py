@@ -20,7 +20,11 @@ from trtnn.options import BuildOptions
 from trtnn.run.runner import Runner
 from trtnn.tree import flatten
 
-pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:Using padding='same'")]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.filterwarnings("ignore:Using padding='same'"),
+    pytest.mark.filterwarnings("ignore::trtnn.errors.PrecisionWarning"),  # of the rows in half
+]
 ROWS = [(name, row) for name, row in all_rows() if row.raises is None]
 REFUSED = {name: row for name, row in ROWS if row.unsupported.get("8.6")}
 DIFFERENT = {name: row for name, row in ROWS if row.differs}

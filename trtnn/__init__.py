@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trtnn.errors import InputError as InputError
     from trtnn.errors import LoadError as LoadError
     from trtnn.errors import OptionError as OptionError
+    from trtnn.errors import PrecisionWarning as PrecisionWarning
     from trtnn.errors import RecompileWarning as RecompileWarning
     from trtnn.errors import ShapeError as ShapeError
     from trtnn.errors import StreamError as StreamError
@@ -81,6 +82,7 @@ _HOMES = {
             "InputError",
             "LoadError",
             "OptionError",
+            "PrecisionWarning",
             "RecompileWarning",
             "ShapeError",
             "StreamError",

@@ -30,6 +30,7 @@ from trtnn.precision.policy import Precision
 from trtnn.precision.quantized import QuantizedModel
 from trtnn.precision.ranges import observed
 from trtnn.precision.typing import Typed, typed
+from trtnn.precision.unasked import warn_of_halves
 from trtnn.run.allocating import runner_for
 from trtnn.run.calling import refuse_traced
 from trtnn.run.reference import Reference
@@ -219,7 +220,7 @@ def run_stages(
         call: The arguments of the call that a lazy model is compiled for.
     """
     chosen, signature, recipe = prepare(module, settings, library, device, signature)
-    known: dict[str, Any] = {"report": report_of(chosen), "recipe": recipe}
+    known: dict[str, Any] = {"report": report_of(chosen, settings.precision), "recipe": recipe}
     if library is None:
         runs, parameters = Reference(chosen.graph, device), _parameters(module)
         return CompiledModule(chosen.graph, signature, parameters, runs, None, **known)
@@ -341,7 +342,9 @@ def graph_of(
     graph = noted(_trace(module, traced, device))
     graph = verify_assumptions(graph, traced, lambda other: _trace(module, other, device))
     observe = partial(observed, declared=signature.ranges) if precision.ranges else None
-    return typed(graph, precision, observe), given_as(signature, precision)
+    chosen = typed(graph, precision, observe)
+    warn_of_halves(chosen, precision)
+    return chosen, given_as(signature, precision)
 
 
 def _own_capability(library: TensorRT, gpu: Mapping[str, Any] | None) -> tuple[str, ...]:

@@ -136,6 +136,10 @@ class AssumptionWarning(UserWarning):
     """An answer about a size that changed nothing on random inputs, and may on others."""
 
 
+class PrecisionWarning(UserWarning):
+    """Values that are computed in another type than was asked for."""
+
+
 class VerifyWarning(UserWarning):
     """An engine that is further off than rounding explains, or that could not be verified."""
 

@@ -99,7 +99,6 @@ ROWS: list[Row] = [
     Row(lambda x: x.half() * 2, T(), name="half of a scalar"),
     Row(lambda x, y: x.type_as(y), T(B, dtype=BOOL), T(1, dtype=HALF), name="type_as"),
     Row(lambda x: x.type(HALF), T(B, S), name="type"),
-    Row(lambda x: x.double(), T(B), name="double"),
     Row(lambda x: x.to(torch.complex64), T(B), raises=UnsupportedError, name="complex"),
     Row(lambda x: torch.where(x.sum() > 0, *x.shape), T(B, S), name="where of two sizes"),
     Row(torch.bitwise_not, T(2, dtype=INT), raises=UnsupportedError),

@@ -69,20 +69,18 @@ def _refuse(graph: Graph) -> None:
     for value in graph.inputs:
         if value.spec.dtype == DOUBLE:
             raise UnsupportedError(
-                f"float64: the input {value.name} is float64, which no TensorRT has", hint=HINT
+                f"TensorRT has no float64, which the input {value.name} is", hint=HINT
             )
     for node in graph.nodes:
         if has_double(node):
             raise UnsupportedError(
-                f"float64: {node.label} takes or gives float64, which no TensorRT has",
+                f"TensorRT has no float64, which {node.label} takes or gives",
                 hint=HINT,
                 where=node.origin.source,
             )
     for index, value in enumerate(graph.outputs):
         if value.spec.dtype == DOUBLE:
-            raise UnsupportedError(
-                f"float64: output {index} is float64, which no TensorRT has", hint=HINT
-            )
+            raise UnsupportedError(f"TensorRT has no float64, which output {index} is", hint=HINT)
 
 
 def has_double(node: Node) -> bool:
@@ -173,4 +171,4 @@ def in_single(node: Node) -> Op:
 
 
 def _beyond(number: float) -> UnsupportedError:
-    return UnsupportedError(f"float64: the constant {number:g} is beyond float32")
+    return UnsupportedError(f"TensorRT has no float64, and the constant {number:g} needs it")

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from trtnn.ops.arithmetic import HALVES
+from trtnn.precision.policy import Precision
 from trtnn.precision.typing import Typed
+from trtnn.precision.unasked import unasked
 
 SMALLEST = torch.finfo(torch.float16).smallest_normal
 
@@ -33,6 +35,7 @@ class PrecisionReport:
         lines: One for each op that has floats, in order; none where nothing was asked.
         subnormal: Of each weight in float16, how many entries are below its normal numbers, and
             so have lost bits; by ``state_dict`` key, where there are any.
+        notes: What is not as the precision's own word says.
 
     ``print`` shows a line for each module and type.
 
@@ -47,6 +50,7 @@ class PrecisionReport:
 
     lines: tuple[Line, ...] = ()
     subnormal: tuple[tuple[str, int], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         groups: dict[tuple[str, str], list[Line]] = {}
@@ -61,16 +65,17 @@ class PrecisionReport:
             "  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows
         ]
         text += [f"{key}: {n} entries below {SMALLEST:.2g} in float16" for key, n in self.subnormal]
-        return "\n".join(text) if text else "as the module is typed"
+        return "\n".join([*(text or ["as the module is typed"]), *self.notes])
 
 
-def report_of(typed: Typed) -> PrecisionReport:
+def report_of(typed: Typed, precision: Precision) -> PrecisionReport:
     """Return the report of what was chosen for a graph."""
+    notes = unasked(typed, precision)
     lines = tuple(
         Line(c.node.origin.path, c.node.op.name, c.dtype, c.reason) for c in typed.choices
     )
     if not any(line.dtype in HALVES for line in lines):
-        return PrecisionReport(lines)
+        return PrecisionReport(lines, notes=notes)
     program, counts = typed.graph.program, {}
     keys = program.first_keys()
     for constant in typed.graph.constants.values():
@@ -79,7 +84,7 @@ def report_of(typed: Typed) -> PrecisionReport:
             few = int(((size > 0) & (size < SMALLEST)).sum())
             if few:
                 counts[keys[program.memory[constant.slot]]] = few
-    return PrecisionReport(lines, tuple(counts.items()))
+    return PrecisionReport(lines, tuple(counts.items()), notes)
 
 
 def _name(dtype: torch.dtype | None) -> str:

@@ -32,7 +32,8 @@ class Precision:
     Args:
         dtype: ``"tf32"``: as the module is typed, float32 by tensor cores that read 10 bits of the
             operands' 23; ``"fp32"``: without these; ``"fp16"`` and ``"bf16"``: see above. Half
-            modules stay as they are typed with each of the four.
+            modules stay as they are typed with each of the four: where a word asks for something
+            else, a warning and ``precision_report`` say so.
         keep: Ops that stay in float32, by the name of the op (``"Softmax"``) or of the torch
             function (``"softmax"``).
         modules: A precision by module path, with ``*`` and ``?``:
