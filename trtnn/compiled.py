@@ -42,7 +42,8 @@ class CompiledModule:
     Attributes:
         graph: The traced graph; ``print`` shows it as a table.
         engine: The TensorRT engine; None on the reference.
-        precision_report: What each module's floats are computed in, and why; None once loaded.
+        precision_report: What each module's floats are computed in, and why, and what the engine
+            says of it; None once loaded.
 
     >>> import trtnn
     >>> model = trtnn.compile(torch.nn.ReLU(), inputs=[trtnn.Input((2,))], backend="reference")

@@ -29,6 +29,7 @@ from trtnn.precision.outcome import report_of
 from trtnn.precision.policy import Precision
 from trtnn.precision.quantized import QuantizedModel
 from trtnn.precision.ranges import observed
+from trtnn.precision.shown import shown_by
 from trtnn.precision.typing import Typed, typed
 from trtnn.precision.unasked import warn_of_halves
 from trtnn.run.allocating import runner_for
@@ -243,6 +244,10 @@ def _model(
     subject = subject_of(module, graph, lowered, device, signature, call, **judged)
     runner = _runner(module, settings, library, device, lowered, subject)
     engine = runner.engine
+    if "report" in known:
+        detailed = settings.options.profiling_verbosity == "DETAILED"
+        told = shown_by(engine, lowered, settings.precision, detailed=detailed)
+        known["report"] = replace(known["report"], shown=told)
     facts = partial(
         describe,
         graph,

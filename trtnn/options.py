@@ -270,7 +270,8 @@ class BuildOptions:
         error_on_timing_cache_miss: Fail where the cache lacks a timing (10 and 11).
         disable_timing_cache: Time equal layers of one network each; with ``timing_cache=False``.
         disable_compilation_cache: Keep compiled kernels out of the timing cache (10 and 11).
-        profiling_verbosity: LAYER_NAMES_ONLY, NONE or DETAILED: what the plan tells an inspector.
+        profiling_verbosity: LAYER_NAMES_ONLY, NONE or DETAILED: what the plan tells an inspector,
+            and ``model.precision_report`` of the engine's types.
         hardware_compatibility_level: NONE, AMPERE_PLUS, or SAME_COMPUTE_CAPABILITY (10 and 11):
             which other GPUs can run the plan. It costs speed.
         version_compatible: Make a plan that later versions of TensorRT can run. It costs speed,

@@ -12,7 +12,6 @@ from typing import Any
 
 from tests.double.basics import (
     Dims,
-    EngineInspector,
     HostMemory,
     Logger,
     Permutation,
@@ -22,6 +21,7 @@ from tests.double.build import Builder, Config, Profile, typed
 from tests.double.execution import Context
 from tests.double.facts import RuleError, Violation, volume
 from tests.double.inference import concrete, facts, layers_before, verify
+from tests.double.inspection import EngineInspector
 from tests.double.network import Network
 from tests.double.phases import meanwhile
 from tests.double.refit import Refitter

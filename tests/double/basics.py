@@ -112,20 +112,6 @@ class HostMemory(Plain):
         return self._surface.DataType.INT8
 
 
-class EngineInspector(Plain):
-    """Stand in for ``trt.EngineInspector``: layer names only."""
-
-    def _setup(self, layers: list[str]) -> None:
-        self._layers = layers
-
-    def get_engine_information(self, form: Any) -> str:
-        names = ", ".join(f'"{name}"' for name in self._layers)
-        return f'{{"Layers": [{names}]}}'
-
-    def get_layer_information(self, index: int, form: Any) -> str:
-        return f'"{self._layers[index]}"'
-
-
 class TimingCache(Plain):
     """Stand in for ``trt.ITimingCache``: the names of the layers that builds have timed."""
 

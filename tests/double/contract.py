@@ -89,7 +89,7 @@ def weak(network: Any, config: Any) -> None:
             raise Violation("constraints on a graph without HALF")
     free = set()
     for region in fused.regions(layers):
-        fused.of_one_type(region, COMPUTING)
+        fused.of_one_type(region)
         if fused.multiplies_eight_bits(region):
             fused.loose(region)
             free.update(map(id, region))

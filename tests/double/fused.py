@@ -39,16 +39,12 @@ def multiplies_eight_bits(region: list[Any]) -> bool:
     )
 
 
-def of_one_type(region: list[Any], computing: frozenset[str]) -> None:
-    """Refuse a region that computes in half and in float32.
+def of_one_type(region: list[Any]) -> None:
+    """Refuse a region whose cores compute in half and in float32.
 
     Seen on 8.6.0: it finds no implementation, or computes the float32 layers in half.
     """
-    types = {
-        facts(layer._inputs[0]).dtype
-        for layer in region
-        if layer._kind in computing and layer._inputs and layer._inputs[0] is not None
-    }
+    types = {facts(layer._inputs[0]).dtype for layer in region if layer._kind in CORES}
     if types >= {"HALF", "FLOAT"}:
         name = f"{{ForeignNode[{region[0]._name}...{region[-1]._name}]}}"
         raise RuleError(f"Could not find any implementation for node {name}.")

@@ -14,6 +14,7 @@ from tests.double.debugging import Told, told
 from tests.double.facts import Check, Violation, static, volume
 from tests.double.formats import format_of
 from tests.double.inference import facts, size_name, verify
+from tests.double.inspection import shown
 from tests.double.refit import Named, named_weights, refit_flag, stripped
 from tests.double.sizes import Size, Unknown, evaluate
 from tests.double.surface import Plain
@@ -65,6 +66,7 @@ class Plan:
     release: str
     targets: tuple[str, ...] = ()
     debug: list[Told] = field(default_factory=list)
+    shown: list[Any] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     callback: Callback | None = None
 
@@ -110,6 +112,7 @@ def make_plan(network: Any, config: Any) -> Plan:
         release=surface.release,
         targets=rtx.targets(config) if surface.rtx else (),
         debug=told(network),
+        shown=shown(network, config),
     )
 
 
@@ -308,7 +311,7 @@ class Engine(Plain):
         return context
 
     def create_engine_inspector(self) -> Any:
-        return self._surface.new("EngineInspector", self._plan.layers)
+        return self._surface.new("EngineInspector", self._plan.shown)
 
     def serialize(self) -> Any:
         plan = replace(self._plan, weights=dict(self._weights))

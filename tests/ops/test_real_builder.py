@@ -23,6 +23,7 @@ from tests.real_builder import (
 from trtnn import BuildError, Input, UnsupportedError, trace
 from trtnn.lower.layers import ITensor, Layers
 from trtnn.lower.network import Net
+from trtnn.ops.arithmetic import Elementwise
 
 pytestmark = needs_builder
 NAMES = [name for name, _ in VALID]
@@ -105,15 +106,28 @@ def test_a_missing_layer_is_told_at_the_users_line_with_the_alternative() -> Non
     assert "# <- here" in text and 'backend="tensorrt"' in text
 
 
-def test_what_tensorrt_cannot_infer_is_told_at_the_users_line(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def dropped(net: Layers, x: Any, dtype: torch.dtype) -> ITensor:
-        return ITensor(x.handle, dtype, x.shape)
+def dropped(net: Layers, x: Any, dtype: torch.dtype) -> ITensor:
+    """Say that a tensor was cast, and do nothing."""
+    return ITensor(x.handle, dtype, x.shape)
 
-    monkeypatch.setattr(Layers, "cast", dropped)
+
+def mixed(op: Any, net: Layers, x: Any, y: Any) -> ITensor:
+    """Add tensors of two types, of which TensorRT infers nothing."""
+    return net.elementwise(net.cast(x, torch.float32), y, op.kind)
+
+
+@pytest.mark.parametrize(
+    ("place", "fault", "text"),
+    [
+        ((Layers, "cast"), dropped, r"Cast: TensorRT has \(3,\) .*FLOAT, the graph \(3,\) float16"),
+        ((Elementwise, "lower"), mixed, r"TensorRT has None .*, the graph \(3,\) float16"),
+    ],
+)
+def test_what_tensorrt_has_otherwise_is_told_at_the_users_line(
+    place: tuple[Any, str], fault: Any, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(*place, fault)
     inputs = [Input((3,)), Input((3,), torch.float16)]
-    with pytest.raises(BuildError) as caught:
+    with pytest.raises(BuildError, match=text) as caught:
         build(trace(lambda x, y: x.half() + y, inputs))  # <- here
-    assert "TensorRT has None torch.float16, the graph (3,) float16" in str(caught.value)
     assert "# <- here" in str(caught.value)

@@ -100,6 +100,7 @@ def test_an_inspector_tells_what_detailed_asks_for(tmp_path: Path) -> None:
     inspector = model.engine.handle.create_engine_inspector()
     told = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
     assert '"TacticName"' in told and "conv" in told
+    assert "float32" in {row.reported for row in model.precision_report.shown.rows}
 
 
 def test_the_log_tells_what_a_level_asks_for(

@@ -7,6 +7,7 @@ import torch
 from trtnn.errors import BuildError, UnsupportedError
 from trtnn.graph.graph import Value
 from trtnn.lower.layers import DOUBLE, EIGHT_BITS, ITensor, Layers
+from trtnn.lower.naming import output_name
 from trtnn.sizes.dims import Expr, bounds
 
 
@@ -49,7 +50,7 @@ def mark_output(net: Layers, index: int, tensor: ITensor, *, constant: bool) -> 
         tensor = net.left(tensor)
     elif constant or tensor.handle.is_network_input or tensor.handle.is_network_output:
         tensor = net.identity(tensor)
-    tensor.handle.name = f"output_{index}"
+    tensor.handle.name = output_name(index)
     net.network.mark_output(tensor.handle)
     if not net.library.target.strongly_typed:
         tensor.handle.dtype = net.library.dtype(name)

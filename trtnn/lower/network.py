@@ -13,6 +13,7 @@ from trtnn.graph.passes.fused import fused_regions
 from trtnn.graph.program import ProgramBuilder
 from trtnn.lower.border import add_input, mark_debug, mark_output
 from trtnn.lower.layers import DOUBLE, EIGHT_BITS, Handle, ITensor, Operand
+from trtnn.lower.naming import shortened, value_names
 from trtnn.lower.quantization import Quantization
 from trtnn.lower.recipes import Stored, named, stored
 from trtnn.lower.windows import Windows
@@ -22,6 +23,7 @@ from trtnn.ops.quantization import QuantizeDequantize
 from trtnn.sizes.dims import Dim, Expr, Size, bounds
 from trtnn.sizes.expressions import fold, parts_of
 from trtnn.sizes.solutions import Given, Solution, solve
+from trtnn.trt.identity import RTX
 from trtnn.trt.library import TensorRT
 
 __all__ = ["ITensor", "Net", "lower"]
@@ -43,6 +45,7 @@ class Net(Windows, Quantization):
         self.node: Node | None = None
         self.nodes: dict[str, Node] = {}
         self.names: dict[str, int] = {}
+        self.named: dict[int, Any] = {}
         self.held: list[Any] = []
         self.program = ProgramBuilder(graph.program)
         self.arrays: dict[tuple[Any, ...], Stored] = {}
@@ -287,6 +290,13 @@ class Net(Windows, Quantization):
         layer.name = self._name()
         return layer.get_output(0)
 
+    def name_tensor(self, tensor: ITensor, name: str) -> None:
+        """Name a tensor after the first value that it stands for; an input has its name."""
+        handle = tensor.handle
+        if not handle.is_network_input and id(handle) not in self.named:
+            self.named[id(handle)] = handle
+            handle.name = name
+
     def _label(self) -> str:
         return self.node.label if self.node is not None else "sizes"
 
@@ -294,9 +304,7 @@ class Net(Windows, Quantization):
         return self.node.origin.source if self.node is not None else None
 
     def _name(self) -> str:
-        label = self._label()
-        if len(label) > 900:
-            label = f"{label[:450]}...{label[-450:]}"
+        label = shortened(self._label())
         count = self.names[label] = self.names.get(label, -1) + 1
         name = f"{label}#{count}" if count else label
         if self.node is not None:
@@ -352,13 +360,15 @@ def lower(graph: Graph, library: TensorRT, network: Any, *, debug: int = 0) -> N
     for solution in solve(integers):
         given = integers[solution.index]
         net.sources[solution.symbol.name] = (inputs.get(given.name), given, solution)
+    names = value_names(graph)
     for node in graph.nodes:
         net.node = node
         _refuse_double(net, node)
         results = as_tuple(node.op.lower(net, *(tensors[v] for v in node.inputs)))
         _require_silence(net)
         for value, result in zip(node.outputs, results, strict=True):
-            tensors[value] = _check(net, node, value, net.tensor(result))
+            tensor = tensors[value] = _check(net, node, value, net.tensor(result))
+            net.name_tensor(tensor, names[value])
             for axis, size in enumerate(value.spec.shape):
                 if isinstance(size, Expr) and size.sym.is_Symbol:
                     source = tensors[value], Given(value.name, axis, size), Solution(size.sym, 0)
@@ -413,10 +423,13 @@ def _check(net: Net, node: Node, value: Value, result: ITensor) -> ITensor:
             for given, size in zip(shape, spec.shape, strict=True)
         )
     )
-    if not fits or result.dtype != spec.dtype:
+    # Before the build 8.6 says FLOAT of half values; RTX, as its own builder shows, says the truth.
+    told = net.target.package != RTX or result.handle.dtype == net.kind(spec.dtype)
+    if not fits or not told or result.dtype != spec.dtype:
         lines = net.library.log.take()
+        found = result.dtype if told else result.handle.dtype
         raise BuildError(
-            f"{node.label}: TensorRT has {shape} {result.dtype}, the graph {spec} {lines}",
+            f"{node.label}: TensorRT has {shape} {found}, the graph {spec} {lines}",
             where=node.origin.source,
         )
     return ITensor(result.handle, spec.dtype, spec.shape)

@@ -8,6 +8,7 @@ import torch
 
 from trtnn.ops.arithmetic import HALVES
 from trtnn.precision.policy import Precision
+from trtnn.precision.shown import Shown
 from trtnn.precision.typing import Typed
 from trtnn.precision.unasked import unasked
 
@@ -36,6 +37,7 @@ class PrecisionReport:
         subnormal: Of each weight in float16, how many entries are below its normal numbers, and
             so have lost bits; by ``state_dict`` key, where there are any.
         notes: What is not as the precision's own word says.
+        shown: What the engine says of its types; None on the reference.
 
     ``print`` shows a line for each module and type.
 
@@ -51,6 +53,7 @@ class PrecisionReport:
     lines: tuple[Line, ...] = ()
     subnormal: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
+    shown: Shown | None = None
 
     def __str__(self) -> str:
         groups: dict[tuple[str, str], list[Line]] = {}
@@ -65,7 +68,8 @@ class PrecisionReport:
             "  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows
         ]
         text += [f"{key}: {n} entries below {SMALLEST:.2g} in float16" for key, n in self.subnormal]
-        return "\n".join([*(text or ["as the module is typed"]), *self.notes])
+        text = [*(text or ["as the module is typed"]), *self.notes]
+        return "\n".join(text if self.shown is None else [*text, str(self.shown)])
 
 
 def report_of(typed: Typed, precision: Precision) -> PrecisionReport:

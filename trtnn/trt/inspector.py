@@ -1,0 +1,96 @@
+"""What an engine's inspector tells of its layers: the types of what they take and give.
+
+The functions take the ``tensorrt`` module as an argument, and ask it for facts by name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from trtnn.errors import BuildError
+
+UNKNOWN = "unknown"
+# The words for types in "Row major linear FP16 format", and what torch calls them.
+_WORDS = {
+    "fp32": "float32",
+    "float": "float32",
+    "fp16": "float16",
+    "half": "float16",
+    "bf16": "bfloat16",
+    "bfloat16": "bfloat16",
+    "fp8": "float8_e4m3fn",
+    "int8": "int8",
+    "uint8": "uint8",
+    "int32": "int32",
+    "int64": "int64",
+    "bool": "bool",
+}
+_PROFILE = re.compile(r" \[profile \d+\]$")  # what names have where there are several
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """One layer of an engine, which may be many of the network's.
+
+    Attributes:
+        inputs: The type of each tensor that it takes, by name; ``UNKNOWN`` where that is not told.
+        outputs: The same of what it gives.
+    """
+
+    name: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+def layers_of(trt: ModuleType, engine: Any) -> tuple[LayerFacts, ...] | None:
+    """Return what an engine tells of its layers; None where its plan holds their names at most.
+
+    Raises:
+        BuildError: What TensorRT says is not what it is documented to be.
+    """
+    inspector = engine.create_engine_inspector()
+    text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+    try:
+        layers = json.loads(text)["Layers"]
+        told = [layer for layer in layers if isinstance(layer, dict)]
+        if not told and layers:
+            return None
+        return tuple(
+            LayerFacts(_plain(x["Name"]), _types(x, "Inputs"), _types(x, "Outputs")) for x in told
+        )
+    except (ValueError, LookupError, TypeError) as error:
+        raise BuildError(
+            f"the inspector of the engine gives no description of layers: {error!r}", search=False
+        ) from error
+
+
+def _types(layer: Mapping[str, Any], side: str) -> dict[str, str]:
+    tensors: Sequence[Mapping[str, Any]] = layer.get(side, ())
+    return {_plain(x["Name"]): type_in(str(x.get("Format/Datatype", ""))) for x in tensors}
+
+
+def _plain(name: str) -> str:
+    return _PROFILE.sub("", name)
+
+
+def type_in(text: str) -> str:
+    """Return torch's name of the type that a description of a tensor's format names.
+
+    >>> type_in("Two wide channel vectorized row major FP16 format"), type_in("Half")
+    ('float16', 'float16')
+    >>> type_in("N/A due to dynamic shapes")
+    'unknown'
+    """
+    found = set(_known(text))
+    return found.pop() if len(found) == 1 else UNKNOWN
+
+
+def _known(text: str) -> Iterator[str]:
+    for word in re.findall(r"[A-Za-z]+[0-9]*", text):
+        if word.lower() in _WORDS:
+            yield _WORDS[word.lower()]
