@@ -59,12 +59,12 @@ def library() -> TensorRT:
     return TensorRT(package=RTX)
 
 
-def build(graph: Graph) -> bytes:
+def build(graph: Graph, *, accumulate: str | None = None) -> bytes:
     """Return the plan of a graph, all of whose tensors are what the graph says."""
     trt = library()
     builder = trt.builder()
     network = trt.network(builder)
-    lowered = optimize(graph, trt)
+    lowered = optimize(graph, trt, accumulate=accumulate)
     net, tensors = lower_watched(lowered, trt, network)
     compare(net, lowered, tensors)
     config = trt.config(builder, BuildOptions(), tf32=True, half=net.half, capabilities=GPU)

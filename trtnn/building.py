@@ -141,6 +141,7 @@ def _ahead(
         library,
         options,
         tf32=settings.tf32,
+        accumulate=settings.precision.accumulate,
         progress=settings.progress,
         capabilities=_capabilities(capabilities),
     )
@@ -163,11 +164,12 @@ def build_ahead(
     options: BuildOptions,
     *,
     tf32: bool,
+    accumulate: str | None = None,
     progress: bool | None = None,
     capabilities: Sequence[str] = (),
 ) -> tuple[Built, tuple[str, ...]]:
     """Build a typed graph for GPUs that are not here; return the build, and for which it is."""
-    lowered = optimize(graph, library)
+    lowered = optimize(graph, library, accumulate=accumulate)
     held = {value.spec.dtype for value in lowered.values()}
     held |= {n.op.dtype for n in lowered.nodes if isinstance(n.op, QuantizeDequantize)}
     dtypes = {str(dtype).removeprefix("torch.") for dtype in held}

@@ -31,7 +31,7 @@ from trtnn.precision.quantized import QuantizedModel
 from trtnn.precision.ranges import observed
 from trtnn.precision.shown import shown_by
 from trtnn.precision.typing import Typed, typed
-from trtnn.precision.unasked import warn_of_halves
+from trtnn.precision.unasked import sums, warn_of_halves
 from trtnn.run.allocating import runner_for
 from trtnn.run.calling import refuse_traced
 from trtnn.run.reference import Reference
@@ -239,7 +239,8 @@ def _model(
     **known: Any,
 ) -> CompiledModule:
     """Build a model of a typed graph, or find it; ``known`` is what else is known of it."""
-    lowered, parameters = optimize(graph, library), _parameters(module)
+    accumulate = settings.precision.accumulate
+    lowered, parameters = optimize(graph, library, accumulate=accumulate), _parameters(module)
     judged = {"tf32": settings.tf32, "verify": settings.verify}
     subject = subject_of(module, graph, lowered, device, signature, call, **judged)
     runner = _runner(module, settings, library, device, lowered, subject)
@@ -247,7 +248,8 @@ def _model(
     if "report" in known:
         detailed = settings.options.profiling_verbosity == "DETAILED"
         told = shown_by(engine, lowered, settings.precision, detailed=detailed)
-        known["report"] = replace(known["report"], shown=told)
+        notes = (*known["report"].notes, *sums(graph, library.target, accumulate))
+        known["report"] = replace(known["report"], notes=notes, shown=told)
     facts = partial(
         describe,
         graph,
@@ -320,7 +322,8 @@ def prepare(
             execution="async" if debug else "sync",  # as debug tensors are documented
             max_contexts=1,
         )
-        runner = _runner(module, told, trt, device, optimize(graph, trt), debug=debug)
+        lowered = optimize(graph, trt, accumulate=told.precision.accumulate)
+        runner = _runner(module, told, trt, device, lowered, debug=debug)
         return Watched(runner) if debug else runner
 
     observe = partial(observed, declared=signature.ranges)
@@ -407,8 +410,12 @@ def _engine(
     )
 
 
-def optimize(graph: Graph, library: TensorRT) -> Graph:
-    """Return the graph as it is lowered: the list of passes stands here."""
+def optimize(graph: Graph, library: TensorRT, *, accumulate: str | None = None) -> Graph:
+    """Return the graph as it is lowered: the list of passes stands here.
+
+    Args:
+        accumulate: As ``Precision`` has it.
+    """
     passes.refuse_data(graph, library.target)
     graph = passes.fold_norms(graph)
     graph = passes.decompose(graph, library.target)
@@ -419,6 +426,7 @@ def optimize(graph: Graph, library: TensorRT) -> Graph:
     graph = passes.widen_quantized(graph)
     graph = passes.merge_shuffles(graph)
     graph = passes.split_heads(graph)
+    graph = passes.widen_products(graph, library.target, accumulate)
     graph = passes.part_regions(graph, library.target)
     graph.check()
     return graph

@@ -288,7 +288,8 @@ class Reporting:
         return partial(self.recipe.build, precision=self.precision, other=library)
 
     def _ahead(self, library: TensorRT, graph: Graph) -> Runs | None:
-        build_ahead(graph, library, self.recipe.options, tf32=self.precision.uses_tf32)
+        kept = {"tf32": self.precision.uses_tf32, "accumulate": self.precision.accumulate}
+        build_ahead(graph, library, self.recipe.options, **kept)
         return None
 
     # The smallest part -------------------------------------------------------------------------

@@ -30,10 +30,19 @@ T = torch.Tensor
 
 @dataclass(frozen=True, repr=False)
 class MatrixMultiply(Op):
-    """TensorRT's MatrixMultiply layer on matrices, either side transposed or not."""
+    """TensorRT's MatrixMultiply layer on matrices, either side transposed or not.
+
+    Attributes:
+        wide_sums: Of 16 bits: TensorRT is told to add up in float32, as PyTorch does.
+    """
 
     transpose_a: bool
     transpose_b: bool
+    wide_sums: bool = False
+
+    def __repr__(self) -> str:
+        text = super().__repr__()
+        return text if self.wide_sums else text.replace(", wide_sums=False", "")
 
     def infer(self, a: Spec, b: Spec) -> Spec:
         for spec in (a, b):
@@ -59,7 +68,13 @@ class MatrixMultiply(Op):
         return torch.matmul(a.mT if self.transpose_a else a, b.mT if self.transpose_b else b)
 
     def lower(self, net: Any, a: Any, b: Any) -> Any:
-        return net.matmul(a, b, self.transpose_a, self.transpose_b)
+        if not self.wide_sums:
+            return net.matmul(a, b, self.transpose_a, self.transpose_b)
+        # TensorRT makes one kernel of 16 bits of these four layers: so the casts stay, that of a
+        # constant too, and each product has its own.
+        rank = max(a.rank, b.rank)
+        wide = (net.cast(net.tensor(x, rank), torch.float32) for x in (a, b))
+        return net.cast(net.matmul(*wide, self.transpose_a, self.transpose_b), a.dtype)
 
 
 @torch_function(torch.matmul, T.matmul, T.__matmul__, torch.linalg.matmul)

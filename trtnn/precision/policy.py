@@ -50,6 +50,11 @@ class Precision:
             16 bits; what is known while tracing is computed in float64, and rounded once. Inputs
             and outputs of float64 stay so, and each call casts them to float32 and back, as it
             casts int64 on TensorRT 8.6.
+        accumulate: In what linear layers of 16 bits add up, which PyTorch does in float32, and
+            TensorRT may do in float16. None: in float32 where it costs nothing (TensorRT 10.12 and
+            later), else as TensorRT chooses (8.6, RTX), and ``precision_report`` says which.
+            ``"fp32"``: in float32; 8.6 computes these layers in float32 for that, two to three
+            times as long. ``"any"``: as TensorRT chooses.
 
     Raises:
         OptionError: A value that is none of these.
@@ -67,12 +72,15 @@ class Precision:
     ranges: bool = True
     tf32: bool = True
     float64: str = "error"
+    accumulate: str | None = None
 
     def __post_init__(self) -> None:
         _require("dtype", self.dtype, WORDS)
         for name in ("inputs", "outputs"):
             _require(name, getattr(self, name), ("keep", "low"))
         _require("float64", self.float64, ("error", "float32"))
+        if self.accumulate is not None:
+            _require("accumulate", self.accumulate, ("fp32", "any"))
         for name in ("modules", "classes"):
             given = getattr(self, name)
             if not isinstance(given, Mapping):

@@ -7,11 +7,14 @@ from collections import Counter
 import torch
 
 from trtnn.errors import PrecisionWarning
+from trtnn.graph.graph import Graph
+from trtnn.graph.passes.products import adds_in_float32, low_products
 from trtnn.ops.arithmetic import HALVES, Cast
 from trtnn.precision.doubles import has_double
 from trtnn.precision.policy import Precision
 from trtnn.precision.typing import Typed
 from trtnn.source import warn_user
+from trtnn.trt.library import Target
 
 
 def unasked(typed: Typed, precision: Precision) -> tuple[str, ...]:
@@ -30,6 +33,17 @@ def unasked(typed: Typed, precision: Precision) -> tuple[str, ...]:
     if precision.float64 == "float32" and (count := sum(map(has_double, typed.source.nodes))):
         told.append(f"float64: {count} ops are computed in float32")
     return tuple(told)
+
+
+def sums(graph: Graph, target: Target, accumulate: str | None) -> tuple[str, ...]:
+    """Return in what the linear layers of a typed graph add up on a TensorRT."""
+    count = len(low_products(graph))
+    if not count:
+        return ()
+    how = "as TensorRT chooses, perhaps in 16 bits"
+    if adds_in_float32(target, accumulate):
+        how = "in float32" if target.strongly_typed else "in float32, in which they are computed"
+    return (f"accumulate={accumulate!r}: {count} products of 16 bits add up {how}",)
 
 
 def left_as_typed(typed: Typed, precision: Precision) -> Counter[torch.dtype]:

@@ -83,6 +83,14 @@ class Target:
         return not self.strongly_typed
 
     @property
+    def fuses_wide_sums(self) -> bool:
+        """Whether a half product between casts to float32 and back is one kernel, which adds so.
+
+        TensorRT 10.12 and later, as Torch-TensorRT relies on; of RTX it was not measured.
+        """
+        return self.strongly_typed and self.package == TENSORRT
+
+    @property
     def casts_int8(self) -> bool:
         """Whether a network may have int8 at its border without quantization.
 

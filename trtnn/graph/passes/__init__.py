@@ -8,6 +8,7 @@ from trtnn.graph.passes.fold import fold_norms
 from trtnn.graph.passes.fused import part_regions
 from trtnn.graph.passes.heads import split_heads
 from trtnn.graph.passes.pads import absorb_pads
+from trtnn.graph.passes.products import widen_products
 from trtnn.graph.passes.quantized import widen_quantized
 from trtnn.graph.passes.refuse import refuse_data
 from trtnn.graph.passes.shuffles import merge_shuffles
@@ -23,5 +24,6 @@ __all__ = [
     "part_regions",
     "refuse_data",
     "split_heads",
+    "widen_products",
     "widen_quantized",
 ]
