@@ -33,8 +33,8 @@ from trtnn.lower.network import Net
 from trtnn.options import BuildOptions
 from trtnn.sizes.dims import Dim
 from trtnn.sizes.profiles import count_profiles, profile_of
-from trtnn.trt.identity import RTX
-from trtnn.trt.library import TensorRT, is_installed
+from trtnn.trt.identity import RTX, is_installed
+from trtnn.trt.library import TensorRT
 
 ABSENT = not any(map(is_installed, (RTX, f"{RTX}_bindings")))
 needs_builder = pytest.mark.skipif(ABSENT, reason="needs the tensorrt-rtx package")

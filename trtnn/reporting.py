@@ -288,8 +288,9 @@ class Reporting:
         return partial(self.recipe.build, precision=self.precision, other=library)
 
     def _ahead(self, library: TensorRT, graph: Graph) -> Runs | None:
-        kept = {"tf32": self.precision.uses_tf32, "accumulate": self.precision.accumulate}
-        build_ahead(graph, library, self.recipe.options, **kept)
+        asked = self.precision
+        options, tf32 = self.recipe.options, asked.uses_tf32
+        build_ahead(graph, library, options, tf32=tf32, accumulate=asked.accumulate)
         return None
 
     # The smallest part -------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from trtnn.options import BuildOptions, RuntimeOptions
 from trtnn.precision.policy import Precision, precision_of
 from trtnn.saved.description import gpu_of
 from trtnn.tracing.forward import module_of
-from trtnn.trt.identity import RTX, TENSORRT, TITLES
-from trtnn.trt.library import TensorRT, is_installed
+from trtnn.trt.identity import RTX, TENSORRT, TITLES, is_installed
+from trtnn.trt.library import TensorRT
 
 
 def settings_of(

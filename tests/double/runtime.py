@@ -71,30 +71,30 @@ class Plan:
     callback: Callback | None = None
 
 
+def bound(tensor: Any) -> Binding:
+    """Return what a plan knows of an input or output."""
+    given = tensor._producer is None
+    shape = facts(tensor).shape
+    sizes = tuple(
+        size_name(tensor, axis) if given and size == -1 else None
+        for axis, size in enumerate(static(shape))
+    )
+    return Binding(
+        tensor._name,
+        given,
+        facts(tensor).dtype,
+        shape,
+        sizes,
+        tensor._decides_shape,
+        tensor.is_execution_tensor,
+        format_of(tensor),
+    )
+
+
 def make_plan(network: Any, config: Any) -> Plan:
     """Take what an engine needs out of a network."""
     surface = network._surface
-    bindings = []
-    for tensor in [*network._inputs, *network._outputs]:
-        given = tensor._producer is None
-        shape = facts(tensor).shape
-        sizes = tuple(
-            size_name(tensor, axis) if given and size == -1 else None
-            for axis, size in enumerate(static(shape))
-        )
-        dtype = facts(tensor).dtype
-        bindings.append(
-            Binding(
-                tensor._name,
-                given,
-                dtype,
-                shape,
-                sizes,
-                tensor._decides_shape,
-                tensor.is_execution_tensor,
-                format_of(tensor),
-            )
-        )
+    bindings = [bound(tensor) for tensor in [*network._inputs, *network._outputs]]
     weights = named_weights(network, config)
     strips = "STRIP_PLAN" in surface.BuilderFlag.__members__ and config._has("STRIP_PLAN")
     feature = surface.PreviewFeature.__members__.get("PROFILE_SHARING_0806")

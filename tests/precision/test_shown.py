@@ -75,7 +75,7 @@ class Case:
         self.typed: Typed = typed(traced, precision)
         self.graph, self.precision = optimize(self.typed.graph, self.library), precision
         self.engine = build(self.graph, self.library, DETAILED)
-        self.told: list[Any] = self.engine.handle._plan.told
+        self.told: list[Any] = self.engine.handle._plan.shown
 
     def name(self, label: str) -> str:
         """Return the name of the first tensor of a label."""

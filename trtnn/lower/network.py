@@ -9,16 +9,14 @@ import torch
 
 from trtnn.errors import BuildError, GraphError, UnsupportedError
 from trtnn.graph.graph import Graph, Node, Value, as_tuple
-from trtnn.graph.passes.fused import fused_regions
 from trtnn.graph.program import ProgramBuilder
 from trtnn.lower.border import add_input, mark_debug, mark_output
 from trtnn.lower.layers import DOUBLE, EIGHT_BITS, Handle, ITensor, Operand
 from trtnn.lower.naming import shortened, value_names
-from trtnn.lower.quantization import Quantization
+from trtnn.lower.quantization import Quantization, loose_nodes
 from trtnn.lower.recipes import Stored, named, stored
 from trtnn.lower.windows import Windows
 from trtnn.ops.arithmetic import Cast
-from trtnn.ops.matrix import MatrixMultiply
 from trtnn.ops.quantization import QuantizeDequantize
 from trtnn.sizes.dims import Dim, Expr, Size, bounds
 from trtnn.sizes.expressions import fold, parts_of
@@ -315,20 +313,6 @@ class Net(Windows, Quantization):
 def is_quantized(node: Node) -> bool:
     """Say whether a node is rounded to 8 bits."""
     return isinstance(node.op, QuantizeDequantize)
-
-
-def loose_nodes(graph: Graph, dequantized: set[Value]) -> set[Node]:
-    """Return the nodes that share a region with a product of 8 bits.
-
-    Seen on 8.6.0: such a region finds no implementation where its halves are told their type, and
-    one where they are not.
-    """
-    return {
-        node
-        for region in (fused_regions(graph) if dequantized else ())
-        if any(isinstance(n.op, MatrixMultiply) and dequantized & {*n.inputs} for n in region)
-        for node in region
-    }
 
 
 def _identity(handle: Handle) -> tuple[Any, ...]:

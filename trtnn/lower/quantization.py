@@ -7,7 +7,10 @@ from typing import Any
 import torch
 
 from trtnn.errors import UnsupportedError
+from trtnn.graph.graph import Graph, Node, Value
+from trtnn.graph.passes.fused import fused_regions
 from trtnn.lower.layers import ITensor, Layers, Operand
+from trtnn.ops.matrix import MatrixMultiply
 
 
 class Quantization(Layers):
@@ -47,3 +50,17 @@ class Quantization(Layers):
 
         entries = done(self.network.add_quantize(x.handle, factor, *low), dtype)
         return done(self.network.add_dequantize(entries.handle, factor, *high), x.dtype)
+
+
+def loose_nodes(graph: Graph, dequantized: set[Value]) -> set[Node]:
+    """Return the nodes that share a region with a product of 8 bits.
+
+    Seen on 8.6.0: such a region finds no implementation where its halves are told their type, and
+    one where they are not.
+    """
+    return {
+        node
+        for region in (fused_regions(graph) if dequantized else ())
+        if any(isinstance(n.op, MatrixMultiply) and dequantized & {*n.inputs} for n in region)
+        for node in region
+    }

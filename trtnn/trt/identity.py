@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from types import ModuleType
 
 TENSORRT, RTX = "tensorrt", "tensorrt_rtx"
@@ -16,3 +17,8 @@ def package_of(trt: ModuleType) -> str:
 def title_of(trt: ModuleType) -> str:
     """Return name and version, as errors say them: ``TensorRT for RTX 1.7.1.116``."""
     return f"{TITLES[package_of(trt)]} {trt.__version__}"
+
+
+def is_installed(package: str) -> bool:
+    """Say whether a package's module can be found, without importing it."""
+    return importlib.util.find_spec(package) is not None

@@ -53,6 +53,8 @@ class Target:
         compute_capabilities: The GPUs that it builds for, ``"8.9"``, where it can be told which;
             else it builds for the GPU at hand.
         debug_tensors: Whether an engine can tell of values inside it while it runs.
+        fuses_wide_sums: Whether a half product between casts to float32 and back is one kernel,
+            which adds so.
     """
 
     package: str
@@ -64,6 +66,7 @@ class Target:
     strongly_typed: bool
     compute_capabilities: tuple[str, ...] = ()
     debug_tensors: bool = False
+    fuses_wide_sums: bool = False
 
     @property
     def index_dtype(self) -> str:
@@ -81,14 +84,6 @@ class Target:
         RTX 1.7.1: "Strided & Dilated Deconv are currently not supported"; 10 and 11 do not say.
         """
         return not self.strongly_typed
-
-    @property
-    def fuses_wide_sums(self) -> bool:
-        """Whether a half product between casts to float32 and back is one kernel, which adds so.
-
-        TensorRT 10.12 and later, as Torch-TensorRT relies on; of RTX it was not measured.
-        """
-        return self.strongly_typed and self.package == TENSORRT
 
     @property
     def casts_int8(self) -> bool:
@@ -120,10 +115,9 @@ def load(package: str = TENSORRT) -> ModuleType:
         AbsentError: It is not installed.
         BackendError: It is of a version that trtnn does not take.
     """
-    if "CUDA_MODULE_LOADING" not in os.environ:
-        torch = sys.modules.get("torch")
-        if torch is None or not torch.cuda.is_initialized():
-            os.environ["CUDA_MODULE_LOADING"] = "LAZY"
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")
     try:
         module = _import(package)
     except ImportError as error:
@@ -142,11 +136,6 @@ def _import(package: str) -> ModuleType:
         return importlib.import_module("tensorrt_rtx")
     except ModuleNotFoundError:  # the bindings can be installed alone
         return importlib.import_module("tensorrt_rtx_bindings")
-
-
-def is_installed(package: str) -> bool:
-    """Say whether a package's module can be found, without importing it."""
-    return importlib.util.find_spec(package) is not None
 
 
 def check_version(module: ModuleType) -> None:
@@ -169,7 +158,8 @@ def check_version(module: ModuleType) -> None:
 
 def target_of(trt: ModuleType) -> Target:
     """Ask a TensorRT what it has."""
-    package = package_of(trt)
+    package, flags = package_of(trt), trt.NetworkDefinitionCreationFlag.__members__
+    strong = not hasattr(trt.ILayer, "precision") or "STRONGLY_TYPED" in flags
     listed = (n.removeprefix("add_") for n in dir(trt.INetworkDefinition) if n[:4] == "add_")
     return Target(
         package=package,
@@ -178,10 +168,11 @@ def target_of(trt: ModuleType) -> Target:
         layers=frozenset(listed) - _WITHOUT_KERNELS.get(package, frozenset()),
         activations=frozenset(trt.ActivationType.__members__),
         dtypes=frozenset(trt.DataType.__members__),
-        strongly_typed=not hasattr(trt.ILayer, "precision")
-        or "STRONGLY_TYPED" in trt.NetworkDefinitionCreationFlag.__members__,
+        strongly_typed=strong,
         compute_capabilities=capabilities_of(trt),
         debug_tensors=has_debug_tensors(trt),
+        # As Torch-TensorRT relies on; of RTX it was not measured.
+        fuses_wide_sums=strong and package == TENSORRT,
     )
 
 
