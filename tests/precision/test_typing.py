@@ -54,6 +54,13 @@ def own_layer_norm(x: torch.Tensor) -> torch.Tensor:
     return linear(z / torch.sqrt((z * z).mean(-1, keepdim=True) + 1e-6))
 
 
+def norm_by_moments(x: torch.Tensor) -> torch.Tensor:
+    y = linear(x)
+    mean = y.mean(-1, keepdim=True)
+    variance = (y * y).mean(-1, keepdim=True) - mean**2
+    return linear((y - mean) * torch.rsqrt(variance + 1e-6))
+
+
 def residual_of_a_norm(x: torch.Tensor) -> torch.Tensor:
     y = linear(x)
     z = linear(y)
@@ -97,6 +104,12 @@ CASES: dict[str, tuple[Callable[..., Any], str]] = {
         own_layer_norm,
         "-> half, MatrixMultiply half, -> float, AVG float, SUB float, PROD float, AVG float, "
         "SUM float, SQRT float, DIV float, -> half, MatrixMultiply half, -> float",
+    ),
+    "norm by moments": (
+        norm_by_moments,
+        "-> half, MatrixMultiply half, -> float, AVG float, PROD float, AVG float, PROD float, "
+        "SUB float, SUB float, SUM float, SQRT float, RECIP float, PROD float, -> half, "
+        "MatrixMultiply half, -> float",
     ),
     "a residual meets a norm": (
         residual_of_a_norm,

@@ -103,11 +103,23 @@ class Kinds:
             user = pending.pop()
             if isinstance(user.op, Reduce):
                 self.of[user] = "wide"
+                self._widen_variance(user.outputs[0])
             elif self._is_light(user):
                 pending += self.users.get(user.outputs[0], [])
         difference = self._widen_before(square.inputs[0], ("Elementwise SUB",))
         if difference is not None:
             self._widen_before(difference.inputs[1], ("Reduce AVG",))
+
+    def _widen_variance(self, squares: Value) -> None:
+        """Make wide what a mean of squares is reduced by: the square of the mean."""
+        for user in self.users.get(squares, ()):
+            if isinstance(user.op, MOVES):
+                self._widen_variance(user.outputs[0])
+            elif name_of(user) == "Elementwise SUB" and user.inputs[0] is squares:
+                mean = self._widen_before(user.inputs[1], ("Elementwise PROD", "Elementwise POW"))
+                if mean is not None:
+                    self.of[user] = "wide"
+                    self._widen_before(mean.inputs[0], ("Reduce AVG",))
 
     def _widen_before(self, value: Value, names: tuple[str, ...]) -> Node | None:
         """Make the node that gives ``value`` wide, where it has one of these names."""
