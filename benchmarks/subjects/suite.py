@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 import tests.conftest  # noqa: F401 - declares torchvision's operators on CPU builds
+from benchmarks.subjects import attention
 from benchmarks.subjects.cases import Case
 from tests.lively import lively
 from tests.zoo import MODELS, SENTENCES, Inputs, Minilm, build_lively, images, minilm, texts
@@ -212,7 +213,23 @@ THEN = (
     Subject("yolo11n", _yolo, "conv", ("ultralytics",)),
     Subject("mlp", zoo("mlp"), "mlp"),
 )
-TABLE: Mapping[str, Subject] = {subject.name: subject for subject in (*FIRST, *THEN)}
+# The forms of an attention: `--case "attention*"`.
+FORMED = (
+    *(
+        Subject(f"attention_{form}_{length}", attention.make(form, length), "transformer")
+        for length in (128, 384, 1024, 64)
+        for form in attention.FORMS
+    ),
+    Subject("attention_packed_128", attention.make("plain", 128, packed=True), "transformer"),
+    Subject("attention_plain_197", attention.make("plain", 197), "transformer"),
+    *(
+        Subject(
+            f"attention_{form}_197_to_208", attention.make(form, 197, multiple=16), "transformer"
+        )
+        for form in ("added", "column80")
+    ),
+)
+TABLE: Mapping[str, Subject] = {s.name: s for s in (*FIRST, *THEN, *FORMED)}
 BATCHES = (1, 32)
 LEVEL = 3
 
@@ -227,6 +244,7 @@ def suite(size: str) -> list[Case]:
     rows = [(s, "half", b) for part in (FIRST, THEN) for b in BATCHES for s in part]
     rows += [(s, kind, b) for kind, b in (("tf32", 1), ("half", 8)) for s in FIRST]
     rows += [(s, kind, b) for kind in ("fp16", "int8") for b in BATCHES for s in FIRST]
+    rows += [(s, "half", b) for b in BATCHES for s in FORMED]
     return [
         Case("suite", subject.name, size, kind, batch)
         for subject, kind, batch in rows
