@@ -31,11 +31,13 @@ from benchmarks.race import run
 from benchmarks.race.contenders import CONTENDERS, USUAL
 from benchmarks.race.plans import Shelf
 from benchmarks.race.run import Deadline
+from benchmarks.report.commands import report
 from benchmarks.subjects import cases
 from benchmarks.subjects.cases import NEEDS_GPU, WHAT, Case
 from benchmarks.subjects.suite import TABLE, chosen
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(report)
 
 MEASURES: dict[str, Callable[[Case, Builds, Effort], dict[str, Any]]] = {
     "refit": measure_refit,

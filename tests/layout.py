@@ -52,7 +52,7 @@ RINGS = {
         "the runner's ways to launch, and its bound calls, are given the runner itself"
     ),
 }
-BENCHMARK_ROWS = ("subjects", "instruments", "measures", "race", "tables")
+BENCHMARK_ROWS = ("subjects", "instruments", "measures", "race", "tables", "report")
 OPTIONAL = (
     "tensorrt",
     "tensorrt_rtx",

@@ -32,14 +32,14 @@ def tables(rows: Mapping[str, Row]) -> str:
     for row in rows.values():
         if "failed" not in row:
             good[row["what"]].append(row)
-    parts = [_versions(rows.values())]
+    parts = [versions(rows.values())]
     for kind, (title, headings, lines) in TITLES.items():
         if good[kind]:
             cells = [line for row in sorted(good[kind], key=_order) for line in lines(row)]
-            parts.append(f"### {title}\n\n{_markdown(headings.split(' | '), cells)}")
+            parts.append(f"### {title}\n\n{markdown(headings.split(' | '), cells)}")
     failed = [(key, _cell(row["failed"])) for key, row in sorted(rows.items()) if "failed" in row]
     if failed:
-        parts.append(f"### What failed\n\n{_markdown(['row', 'error'], failed)}")
+        parts.append(f"### What failed\n\n{markdown(['row', 'error'], failed)}")
     return "\n\n".join(parts)
 
 
@@ -49,14 +49,14 @@ def _order(row: Row) -> tuple[Any, ...]:
     return row["size"], row["batch"], row["model"], dtype
 
 
-def _markdown(headings: Sequence[str], lines: Iterable[Cells]) -> str:
+def markdown(headings: Sequence[str], lines: Iterable[Cells]) -> str:
     """Lay cells out as a Markdown table, verdicts in words."""
     cells = [[cell if isinstance(cell, str) else _met(cell) for cell in line] for line in lines]
     rows = [headings, ["---"] * len(headings), *cells]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _versions(rows: Iterable[Row]) -> str:
+def versions(rows: Iterable[Row]) -> str:
     """Say on what the rows were measured, and when."""
     counts: Counter[str] = Counter()
     dates: dict[str, list[str]] = {}
@@ -81,7 +81,7 @@ def _cell(text: str) -> str:
     return text.splitlines()[0].replace("|", "\\|")
 
 
-def _number(value: float | None, form: str = ".1e") -> str:
+def number(value: float | None, form: str = ".1e") -> str:
     return "not finite" if value is None else format(value, form)
 
 
@@ -119,8 +119,8 @@ def _dynamic(row: Row) -> list[tuple[str, ...]]:
                 *(_time(times, kind) for kind in KINDS),
                 *(_spread(ratio.get(kind)) for kind in KINDS[1:]),
                 *(_fused(kernels.get(kind)) for kind in KINDS),
-                *(_number(error[kind]) for kind in ("eager", *KINDS)),
-                _number(row["bar"][length]),
+                *(number(error[kind]) for kind in ("eager", *KINDS)),
+                number(row["bar"][length]),
                 _met(row["met"]),
             )
         )
@@ -165,7 +165,7 @@ def _refit(row: Row) -> list[tuple[str, ...]]:
             *(str(builds[kind]["build_s"]) for kind in kinds),
             f"{first:.2g}",
             f"{statistics.median(later):.2g}",
-            *(_number(value) for value in (error["eager"], error["trtnn"], row["bar"])),
+            *(number(value) for value in (error["eager"], error["trtnn"], row["bar"])),
             _met(row["met"]),
         )
     ]
@@ -238,15 +238,15 @@ TITLES: dict[str, tuple[str, str, Callable[[Row], Sequence[Cells]]]] = {
 }
 
 
-def fill(readme: str, content: str) -> str:
+def fill(readme: str, content: str, begin: str = BEGIN, end: str = END) -> str:
     """Return a text with what stands between the two markers replaced.
 
     >>> fill(f"before {BEGIN} old {END} after", "new").split(BEGIN)[1].split(END)
     ['\\n\\nnew\\n\\n', ' after']
     """
-    before, rest = readme.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n\n{content}\n\n{END}{after}"
+    before, rest = readme.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n\n{content}\n\n{end}{after}"
 
 
 def main(

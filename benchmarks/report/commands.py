@@ -1,0 +1,68 @@
+"""``python -m benchmarks report``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.report import brief, markdown, plots
+from benchmarks.report.reading import read
+from benchmarks.report.scores import results as suite_results
+from benchmarks.subjects.cases import RESULTS, SUITE, Rows
+from benchmarks.tables.table import fill
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def report(
+    results: Annotated[
+        list[Path] | None, typer.Argument(help="Results; of one case the last file counts.")
+    ] = None,
+    *,
+    calls: Annotated[Path, typer.Option(help="The results that say what calls cost.")] = RESULTS,
+    folder: Annotated[Path, typer.Option(help="Where tables and plots go.")] = SUITE.parent,
+    readme: Annotated[Path, typer.Option(help="Where the main table goes.")] = README,
+) -> None:
+    """Write tables and plots of the suite's results, and the main table into the README."""
+    rows = _read(results or [SUITE])
+    found = suite_results(rows)
+    if not found:
+        raise typer.BadParameter("RESULTS: expected rows of the suite's networks, got none")
+    overhead = [r for r in _read([calls]).values() if r["what"] == "overhead" and "engines" in r]
+    folder.mkdir(parents=True, exist_ok=True)
+    if plots.can_draw():
+        drawn = plots.draw(found, overhead[0] if overhead else None, folder)
+        typer.echo(f"plots: {', '.join(drawn) or 'none: nothing was timed'}")
+    else:
+        typer.echo('no plots are drawn: matplotlib is missing, pip install "trtnn[bench]"')
+    (folder / brief.REPORT).write_text(markdown.report(rows, folder), encoding="utf-8")
+    typer.echo(f"tables: {folder / brief.REPORT}")
+    _fill(readme, brief.brief(rows, folder, _link(folder, readme)))
+
+
+def _fill(readme: Path, content: str | None) -> None:
+    if content is None:
+        typer.echo(f"{readme} is left as it is: the first networks have no time on a GPU")
+        return
+    text = readme.read_text(encoding="utf-8") if readme.exists() else ""
+    if not {brief.BEGIN, brief.END} <= set(text.splitlines()):
+        raise typer.BadParameter(f"--readme: {readme} lacks the lines {brief.BEGIN}, {brief.END}")
+    readme.write_text(fill(text, content, brief.BEGIN, brief.END), encoding="utf-8")
+    typer.echo(f"main table: {readme}")
+
+
+def _link(folder: Path, readme: Path) -> str:
+    """Return a folder as a link from a file: relative where it lies beside or below."""
+    place, base = folder.resolve(), readme.resolve().parent
+    return (place.relative_to(base) if place.is_relative_to(base) else place).as_posix()
+
+
+def _read(paths: Sequence[Path]) -> Rows:
+    """Read results; what is none is a mistake on the command line."""
+    try:
+        return read(paths)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
