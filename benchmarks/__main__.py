@@ -31,13 +31,14 @@ from benchmarks.race import run
 from benchmarks.race.contenders import CONTENDERS, USUAL
 from benchmarks.race.plans import Shelf
 from benchmarks.race.run import Deadline
-from benchmarks.report.commands import report
+from benchmarks.report.commands import compare, report
 from benchmarks.subjects import cases
 from benchmarks.subjects.cases import NEEDS_GPU, WHAT, Case
 from benchmarks.subjects.suite import TABLE, chosen
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 app.command()(report)
+app.command()(compare)
 
 MEASURES: dict[str, Callable[[Case, Builds, Effort], dict[str, Any]]] = {
     "refit": measure_refit,

@@ -1,14 +1,16 @@
-"""``python -m benchmarks report``."""
+"""``python -m benchmarks report`` and ``compare``."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from benchmarks.report import brief, markdown, plots
+from benchmarks.report import brief, comparing, markdown, plots
 from benchmarks.report.reading import read
 from benchmarks.report.scores import results as suite_results
 from benchmarks.subjects.cases import RESULTS, SUITE, Rows
@@ -58,6 +60,38 @@ def _link(folder: Path, readme: Path) -> str:
     """Return a folder as a link from a file: relative where it lies beside or below."""
     place, base = folder.resolve(), readme.resolve().parent
     return (place.relative_to(base) if place.is_relative_to(base) else place).as_posix()
+
+
+def compare(
+    before: Annotated[Path, typer.Argument(help="Results of the earlier run.")],
+    after: Annotated[Path, typer.Argument(help="Results of the later run.")],
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Also what is the same.")] = False,
+) -> None:
+    """Show what changed beyond noise from one run to another; exit code 1 if trtnn is worse.
+
+    Worse is slower beyond both spreads together and 2 %, failed, or an error beyond the bar.
+    """
+    old, new = _read([before]), _read([after])
+    try:
+        changes = comparing.compare(old, new)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    shown = [change for change in changes if everything or change.verdict != "same"]
+    console = Console()
+    if shown:
+        console.print(comparing.table(shown))
+    counts = Counter(change.verdict for change in changes)
+    for line in (
+        *comparing.differing(old, new),
+        comparing.steadiness(changes),
+        ", ".join(f"{verdict}: {count}" for verdict, count in counts.items()),
+    ):
+        console.print(line, highlight=False)
+    worse = sum(change.is_regression for change in changes)
+    console.print(f"regressions of trtnn: {worse}", highlight=False)
+    if worse:
+        raise typer.Exit(1)
 
 
 def _read(paths: Sequence[Path]) -> Rows:

@@ -252,7 +252,7 @@ def test_plots_are_drawn_of_what_was_timed(tmp_path: Path) -> None:
         ('{"a": {"what": "suite"}}', "got one without batch, date, device, dtype, model, size"),
     ],
 )
-@pytest.mark.parametrize("command", ["report"])
+@pytest.mark.parametrize("command", ["report", "compare"])
 def test_a_file_that_is_none_of_results_is_refused(
     command: str, content: str | None, said: str, tmp_path: Path
 ) -> None:
