@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +43,7 @@ def report(
         typer.echo('no plots are drawn: matplotlib is missing, pip install "trtnn[bench]"')
     (folder / brief.REPORT).write_text(markdown.report(rows, folder), encoding="utf-8")
     typer.echo(f"tables: {folder / brief.REPORT}")
-    _fill(readme, brief.brief(rows, folder, _link(folder, readme)))
+    _fill(readme, brief.brief(rows, folder, _link(folder, readme.parent)))
 
 
 def _fill(readme: Path, content: str | None) -> None:
@@ -56,10 +57,9 @@ def _fill(readme: Path, content: str | None) -> None:
     typer.echo(f"main table: {readme}")
 
 
-def _link(folder: Path, readme: Path) -> str:
-    """Return a folder as a link from a file: relative where it lies beside or below."""
-    place, base = folder.resolve(), readme.resolve().parent
-    return (place.relative_to(base) if place.is_relative_to(base) else place).as_posix()
+def _link(folder: Path, start: Path) -> str:
+    """Return a folder as a link from another."""
+    return Path(os.path.relpath(folder, start)).as_posix()
 
 
 def compare(

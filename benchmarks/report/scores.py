@@ -186,8 +186,10 @@ def missing(rows: Mapping[str, Row]) -> dict[tuple[str, str], list[str]]:
             continue
         for name in expected(Result(case, row)):
             record = row["contenders"].get(name, {"failed": "not run"})
-            if "failed" in record:
-                gaps.setdefault((name, _line(record["failed"])), []).append(case.name)
+            timed = {"gpu_us", "host_us"} & set(record)
+            why = record.get("failed", "" if timed else "not timed")
+            if why:
+                gaps.setdefault((name, _line(why)), []).append(case.name)
     return gaps
 
 

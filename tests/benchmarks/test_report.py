@@ -168,6 +168,12 @@ def test_a_network_that_is_not_installed_is_missing_with_that_reason() -> None:
     assert gaps["all", "not installed: ultralytics"] == ["yolo11n half 1"]
 
 
+def test_a_contender_without_times_is_missing() -> None:
+    key, made = row(case("mlp half 1"), {**TIMES, "sync": {"error": 0.001}})
+    gaps = {why: cases for why, cases in scores.missing({key: made}).items() if why[0] != "all"}
+    assert gaps == {("sync", "not timed"): ["mlp half 1"], ("async", "not run"): ["mlp half 1"]}
+
+
 def test_the_readme_gets_a_short_table_and_keeps_the_rest(
     reported: tuple[str, str, str], tmp_path: Path
 ) -> None:
