@@ -68,13 +68,26 @@ def emitted(version: str, graph: Any, mode: str | None) -> list[tuple[str, Any]]
     return found
 
 
+PARTS = ("IShuffleLayer", "IPoolingLayer", "IShuffleLayer")
+
+
+def unparted(tensor: Any) -> list[Any]:
+    """Return what reads a tensor, behind the layers that part a region on 8.6."""
+    around = [tensor]
+    for kind in PARTS:
+        if [x._kind for x in around[-1]._consumers] != [kind]:
+            break
+        around.append(around[-1]._consumers[0]._outputs[0])
+    return list((around[-1] if len(around) == 4 else tensor)._consumers)
+
+
 def what_is(layer: Any) -> str:
     """Return what a product of 16 bits has become."""
     made = [tensor._producer for tensor in layer._inputs]
     kinds = [maker._kind if maker is not None else "input" for maker in made]
     if facts(layer._outputs[0]).dtype == "HALF":
         return PLAIN
-    after = layer._outputs[0]._consumers
+    after = unparted(layer._outputs[0])
     assert [x._kind for x in after] == ["ICastLayer"]
     assert [facts(x._outputs[0]).dtype for x in after] == ["HALF"]
     if kinds == ["ICastLayer", "IConstantLayer"]:

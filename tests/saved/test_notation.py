@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from tests.sizes.test_dims import A, B, expressions
 from trtnn import Dim
 from trtnn.errors import LoadError
-from trtnn.saved.description import _dim
+from trtnn.saved.description import described_dim
 from trtnn.saved.notation import read_dims, read_size
 from trtnn.sizes.dims import Expr, maximum, minimum
 from trtnn.sizes.expressions import DataSymbol
@@ -32,7 +32,7 @@ def test_sizes_are_read_back_as_they_were(pair: tuple[Any, Any]) -> None:
 
 
 def test_dims_are_read_back_as_they_were() -> None:
-    written = {s.sym.name: _dim(s.sym) for s in (A, M, COUNT)}
+    written = {s.sym.name: described_dim(s.sym) for s in (A, M, COUNT)}
     again = read_dims(json.loads(json.dumps(written)))
     assert again == {"a": A, "m": M, "count": COUNT}
     assert [type(size) for size in again.values()] == [Dim, Dim, Expr]
