@@ -143,6 +143,13 @@ def test_a_sentence_says_where_trtnn_is_not_the_fastest(reported: tuple[str, str
     assert "beside no other" in sentences.fastest([])
 
 
+def test_eager_beside_compile_shows_how_the_interpreters_compare() -> None:
+    times = {"eager graph": 300, "eager graph beside compile": 330}
+    found = scores.results(dict([row(case("mlp half 1"), {**TIMES, **times})]))
+    assert "takes 1.100 of its time here (1.100 to 1.100)" in markdown.compiled_beside(found)
+    assert "not timed" in markdown.compiled_beside(scores.results(canned()))
+
+
 def test_a_time_of_wrong_shapes_counts_for_nobody() -> None:
     broken = record(1, failed="its results: shape (1,), not (2,)")
     key, made = row(case("mlp half 1"), {**TIMES, "onnx": broken})
