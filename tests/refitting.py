@@ -75,6 +75,18 @@ class Scaled(nn.Module):
         return self.line(x.flatten(2))
 
 
+class Packed(nn.Module):
+    """Queries, keys and values of one product, which is split before it is lowered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(12, 36)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.qkv(x).unflatten(-1, (3, 2, 6)).permute(2, 0, 3, 1, 4).unbind(0)
+        return F.scaled_dot_product_attention(q, k, v)
+
+
 def swin() -> nn.Module:
     return models.SwinTransformer([4, 4], 12, [2, 2], [2, 4], [4, 4], stochastic_depth_prob=0.0)
 
@@ -90,6 +102,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "bert": (BERT.build, None),
     "swin": (swin, IMAGE),
     "vit": (vit, IMAGE),
+    "packed": (Packed, (2, 5, 12)),
     "computing": (Computing, ROW),
     "equal": (Equal, (2, 4)),
     "scaled": (Scaled, (2, 4, 6, 6)),
