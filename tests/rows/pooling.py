@@ -7,6 +7,8 @@ import torch.nn.functional as F
 
 from tests.rows import B, Row, S, T
 from trtnn.errors import ShapeError, UnsupportedError
+from trtnn.ops.op import bind
+from trtnn.ops.pooling import Part
 from trtnn.sizes.dims import Dim
 
 HALF = torch.float16
@@ -63,4 +65,9 @@ ROWS: list[Row] = [
         name="pool of much padding",
     ),
     Row(lambda x: F.max_pool2d(F.pad(x, (1, 1, 1, 1)), 3), T(1, 2, 4, 4), name="max of padded"),
+    *(
+        Row(lambda x: bind(Part(), x), T(*shape, dtype=dtype), oracle=torch.clone, name="part")
+        for shape in [(), (B, 3), (1, B, 2, 2), (2, 1, S, 2, 2), (2, 1, B, 2, 1, 2)]
+        for dtype in (torch.float32, HALF)
+    ),
 ]
