@@ -13,6 +13,7 @@ from trtnn.graph.program import ProgramBuilder
 from trtnn.lower.border import add_input, mark_debug, mark_output
 from trtnn.lower.layers import DOUBLE, EIGHT_BITS, Handle, ITensor, Operand
 from trtnn.lower.naming import shortened, value_names
+from trtnn.lower.picking import Picking
 from trtnn.lower.quantization import Quantization, loose_nodes
 from trtnn.lower.recipes import Stored, named, stored
 from trtnn.lower.windows import Windows
@@ -29,7 +30,7 @@ __all__ = ["ITensor", "Net", "lower"]
 INT32 = torch.iinfo(torch.int32)
 
 
-class Net(Windows, Quantization):
+class Net(Windows, Picking, Quantization):
     """A TensorRT network under construction, with everything that must live until it is built."""
 
     def __init__(self, library: TensorRT, network: Any, graph: Graph) -> None:
