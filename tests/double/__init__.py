@@ -71,17 +71,31 @@ BEHAVIOURS: Mapping[str, type] = {
 }
 
 
+class Module(ModuleType):
+    """A stand-in for ``tensorrt``, whose names are made when they are first asked for."""
+
+    _surface: Surface
+
+    def __getattr__(self, name: str) -> Any:
+        surface = self.__dict__.get("_surface")
+        if surface is None or name.startswith("__"):
+            raise AttributeError(name)
+        entry = surface.entries.get(name)
+        made = surface.types.get(name)
+        if made is None and isinstance(entry, dict) and "function" in entry:
+            made = unavailable(name)
+        elif isinstance(entry, dict) and entry.get("value", "").startswith("DataType."):
+            made = getattr(surface.DataType, entry["value"].split(".")[1])
+        if made is None:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        setattr(self, name, made)
+        return made
+
+
 def load(version: str) -> Any:
     """Return a fresh stand-in for ``import tensorrt`` of version "8.6", "10", "11", or "rtx"."""
     surface = Surface(version, BEHAVIOURS)
-    module: Any = ModuleType(f"tensorrt double {version}")
-    for name, entry in surface.entries.items():
-        if name in surface.types:
-            setattr(module, name, surface.types[name])
-        elif isinstance(entry, dict) and entry.get("value", "").startswith("DataType."):
-            setattr(module, name, getattr(surface.DataType, entry["value"].split(".")[1]))
-        elif isinstance(entry, dict) and "function" in entry:
-            setattr(module, name, unavailable(name))
+    module: Any = Module(f"tensorrt double {version}")
     module.__version__ = RELEASES[version]
     module._surface = surface
     module.volume = lambda shape: volume(tuple(shape))

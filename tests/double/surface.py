@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -89,29 +90,44 @@ def enumeration(name: str, members: Mapping[str, int], base: type = Member) -> A
     return made
 
 
+@cache
+def recorded(version: str) -> dict[str, Any]:
+    """Return what was recorded of one version, by name."""
+    entries: dict[str, Any] = json.loads((DATA / FILES[version]).read_text())
+    return entries
+
+
+class Types(dict[str, Any]):
+    """The classes and enumerations of a surface, each made when it is first asked for."""
+
+    def __init__(self, surface: Surface) -> None:
+        super().__init__()
+        self.surface = surface
+
+    def __missing__(self, name: str) -> Any:
+        made = self[name] = self.surface.make(name)
+        return made
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a type, ``default`` where this version has none of that name."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+
 class Surface:
     """The names of one version, with the behaviour of the double behind them."""
 
     def __init__(self, version: str, behaviours: Mapping[str, type]) -> None:
-        text = (DATA / FILES[version]).read_text()
-        self.entries: dict[str, Any] = json.loads(text)
+        self.entries = recorded(version)
         self.major = MAJORS[version]
         self.rtx = version == "rtx"
         self.release = RELEASES[version]
-        self.types: dict[str, Any] = {}
+        self.types = Types(self)
         self.behaviours = behaviours
         self.callback: Any = None
         self.meanwhile: Any = None
-        self.types["Severity"] = enumeration("Severity", SEVERITIES, Ordered)
-        for name, entry in self.entries.items():
-            if isinstance(entry, dict) and "members" in entry:
-                self.types[name] = enumeration(name, entry["members"])
-        for alias, name in SAME.items():
-            if alias in self.types:
-                self.types[alias] = self.types[name]
-        for name, entry in self.entries.items():
-            if isinstance(entry, dict) and "methods" in entry:
-                self.make(name)
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -120,11 +136,15 @@ class Surface:
             raise AttributeError(f"TensorRT {self.major} has no {name}") from None
 
     def make(self, name: str) -> Any:
-        """Make a class, its bases first."""
-        if name in self.types:
-            return self.types[name]
+        """Make a class, its bases first, or an enumeration."""
+        if name == "Severity":
+            return enumeration("Severity", SEVERITIES, Ordered)
         entry = self.entries[name]
-        bases = tuple(self.make(base) for base in entry["bases"][:1]) or (Plain,)
+        if not isinstance(entry, dict) or not {"members", "methods"} & entry.keys():
+            raise KeyError(name)
+        if "members" in entry:
+            return self.types[SAME[name]] if name in SAME else enumeration(name, entry["members"])
+        bases = tuple(self.types[base] for base in entry["bases"][:1]) or (Plain,)
         behaviour = self.behaviour(name)
         space: dict[str, Any] = {"__module__": "tensorrt", "_surface": self}
         space.update(private(behaviour))
@@ -141,7 +161,6 @@ class Surface:
         space["_declared"] = True
         made = Meta(name, bases, space)
         made._declared_as = made
-        self.types[name] = made
         return made
 
     def behaviour(self, name: str) -> type:

@@ -10,16 +10,14 @@ from typing import Any
 import pytest
 import torch
 
-from tests import double
 from tests.ops import test_ops
-from tests.ops.test_ops import VALID, check_lowering, dims_of, traced
+from tests.ops.test_ops import VALID, check_lowering, dims_of, library_of, traced
 from tests.rows import Row
 from trtnn.compiler import optimize
 from trtnn.graph import passes
 from trtnn.graph.graph import Graph
 from trtnn.lower.layers import ITensor
 from trtnn.ops.op import Op, Spec
-from trtnn.trt.library import TensorRT
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
 LEAST = 3  # rows of each op
@@ -48,11 +46,6 @@ class Meeting:
 
 
 @cache
-def library(version: str) -> TensorRT:
-    return TensorRT(double.load(version))
-
-
-@cache
 def meetings() -> dict[type[Op], list[Meeting]]:
     """Return the valid rows of each op, those with the smallest graphs first."""
     found: dict[type[Op], list[Meeting]] = {kind: [] for kind in KINDS}
@@ -60,7 +53,7 @@ def meetings() -> dict[type[Op], list[Meeting]]:
         graph, inputs, _ = traced(row)
         nodes = graph.nodes
         if "8.6" not in row.unsupported:
-            nodes += passes.decompose(graph, library("8.6").target).nodes
+            nodes += passes.decompose(graph, library_of("8.6").target).nodes
         for kind in {type(node.op) for node in nodes}:
             found[kind].append(Meeting(row, graph, dims_of(inputs)))
     for rows in found.values():
@@ -128,7 +121,7 @@ def equals_torch(meeting: Meeting) -> None:
 def lowers(kind: type[Op], meeting: Meeting) -> None:
     """Lower a row where a version can and has the op."""
     for version in {"8.6", "11"} - set(meeting.row.unsupported):
-        lowered = optimize(meeting.graph, library(version))
+        lowered = optimize(meeting.graph, library_of(version))
         if any(type(node.op) is kind for node in lowered.nodes):
             check_lowering(meeting.graph, version, meeting.dims)
 

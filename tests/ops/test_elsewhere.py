@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 
 import pytest
 import torch
 
 import trtnn
-from tests import double
 from tests.elsewhere import ELSEWHERE, Machine
-from tests.ops.test_ops import VALID, close, dims_of
+from tests.ops.test_ops import VALID, close, dims_of, library_of
 from tests.rows import Holder, Row, prepare
 from tests.zoo import MODELS, build_lively
 from trtnn.compiler import optimize
@@ -20,15 +18,9 @@ from trtnn.graph.graph import Graph
 from trtnn.graph.interpreter import run
 from trtnn.ops.op import TABLE
 from trtnn.tree import flatten
-from trtnn.trt.library import TensorRT
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
 each_row = pytest.mark.parametrize("row", [r for _, r in VALID], ids=[n for n, _ in VALID])
-
-
-@cache
-def library(version: str) -> TensorRT:
-    return TensorRT(double.load(version))
 
 
 def places(graph: Graph) -> set[torch.device]:
@@ -45,7 +37,9 @@ def test_row_of_a_module_elsewhere_equals_torch(row: Row) -> None:
         home = {ELSEWHERE} if module.state_dict() else {torch.device("cpu")}
         state = module.state_dict()
         for version in ("8.6", "11"):
-            lowered = graph if row.unsupported.get(version) else optimize(graph, library(version))
+            lowered = (
+                graph if row.unsupported.get(version) else optimize(graph, library_of(version))
+            )
             lowered.check()
             assert places(lowered) <= home
             assert {t.device for t in lowered.recompute(state).values()} <= home
@@ -90,7 +84,7 @@ def test_model_elsewhere_folds_and_refits(name: str) -> None:
         expected = module(*inputs)
     with Machine():
         module.to(ELSEWHERE)
-        graph = optimize(trtnn.trace(module, list(inputs), ELSEWHERE), library("8.6"))
+        graph = optimize(trtnn.trace(module, list(inputs), ELSEWHERE), library_of("8.6"))
         graph.check()
         assert places(graph) == {ELSEWHERE}
         assert {t.device for t in graph.recompute(module.state_dict()).values()} == {ELSEWHERE}
