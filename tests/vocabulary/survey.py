@@ -1,0 +1,83 @@
+"""Trace other libraries' networks beside eager: ``python -m tests.vocabulary.survey``."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import time
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import trtnn
+from tests import conftest  # which declares what torchvision's binary does not
+from tests.compare import worst_error
+from tests.real_builder import build
+from tests.vocabulary.networks import Make, enliven, families
+from trtnn.graph.interpreter import run
+from trtnn.tree import flatten
+
+MOST = 1e-4  # relative error of a float32 network on the interpreter, beside eager
+assert conftest
+
+
+@torch.no_grad()
+def surveyed(make: Make, *, builds: bool) -> dict[str, Any]:
+    """Return what becomes of one network: ops, seconds to trace, error, and whether RTX builds."""
+    torch.manual_seed(0)
+    network = make()
+    module, args = enliven(network.module), network.args
+    expected = module(*args)
+    inputs = [trtnn.Input(tuple(t.shape), t.dtype) for t in args]
+    start = time.perf_counter()
+    graph = trtnn.trace(module, inputs)
+    seconds = time.perf_counter() - start
+    results, _ = run(graph, list(args))
+    want = [leaf for leaf in flatten(expected)[0] if isinstance(leaf, torch.Tensor)]
+    given = [
+        results[place]
+        for place, leaf in zip(graph.leaves, flatten(expected)[0], strict=True)
+        if isinstance(leaf, torch.Tensor)
+    ]
+    told: dict[str, Any] = {"ops": len(graph.nodes), "trace s": round(seconds, 2)}
+    told["error"] = float(f"{worst_error(given, want):.1e}")
+    if builds:
+        told["plan MB"] = round(len(build(graph)) / 1e6, 1)
+    return told
+
+
+def main() -> None:
+    """Print a line for each network, and the counts; write them as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("patterns", nargs="*", default=["*"], help="family/name, with *")
+    parser.add_argument("--builds", action="store_true", help="build each by TensorRT for RTX")
+    parser.add_argument("--trace", action="store_true", help="print where a failure comes from")
+    parser.add_argument("--json", type=Path, help="a file that the results are merged into")
+    asked = parser.parse_args()
+    warnings.simplefilter("ignore")
+    found: dict[str, dict[str, Any]] = {}
+    for family, networks in families().items():
+        for name, make in networks.items():
+            label = f"{family}/{name}"
+            if not any(fnmatch.fnmatch(label, pattern) for pattern in asked.patterns):
+                continue
+            try:
+                found[label] = surveyed(make, builds=asked.builds)
+            except Exception as error:  # a line of the table says it
+                found[label] = {"failed": f"{type(error).__name__}: {error}"[:600]}
+                if asked.trace:
+                    traceback.print_exc()
+            print(label, found[label], flush=True)
+    right = [label for label, told in found.items() if told.get("error", 1.0) <= MOST]
+    print(f"{len(right)} of {len(found)} as eager")
+    if asked.json:
+        before = json.loads(asked.json.read_text()) if asked.json.exists() else {}
+        asked.json.write_text(json.dumps({**before, **found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
