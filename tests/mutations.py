@@ -16,6 +16,7 @@ from trtnn.errors import BuildError
 from trtnn.lower import layers, network, recipes
 from trtnn.lower.layers import Handle, Layers
 from trtnn.lower.network import Net
+from trtnn.lower.picking import Picking
 from trtnn.lower.quantization import Quantization
 from trtnn.lower.windows import Windows
 from trtnn.ops.arithmetic import Elementwise, Select
@@ -177,7 +178,7 @@ AXES = [
         lambda x: x.softmax(-1), (IMAGE,), every(BuildError, "axes 0b11 must be one bit"),
     ),
     Fault("Gather takes the axis before",
-        around(Layers, "gather", lambda f, net, x, i, axis: f(net, x, i, axis - 1)),
+        around(Picking, "gather", lambda f, net, x, i, axis: f(net, x, i, axis - 1)),
         lambda x: x[:, [3, 0, 1]], (X(6, 4),), every(BuildError, OFF),
     ),
     Fault("a concatenation is not told its axis",
@@ -220,7 +221,7 @@ AXES = [
         every(BuildError, "inner sizes differ"),
     ),
     Fault("nonzero gives columns for rows",
-        put(Layers, "nonzero", lambda net, x, count: net.cast(net.done(
+        put(Picking, "nonzero", lambda net, x, count: net.cast(net.done(
             net.network.add_non_zero(x.handle), torch.int32, (count, x.rank), None), LONG)),
         lambda x: torch.nonzero(x), (X(2, 3, 4),), every(AssertionError, SHAPE),
     ),

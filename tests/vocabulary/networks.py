@@ -20,7 +20,8 @@ class Network(NamedTuple):
 Make = Callable[[], Network]
 
 TIMM = """resnet18 resnetv2_50 vit_tiny_patch16_224 deit_tiny_patch16_224
-swin_tiny_patch4_window7_224 swinv2_tiny_window8_256 convnext_atto convnextv2_atto efficientnet_b0 mobilenetv3_small_100
+swin_tiny_patch4_window7_224 swinv2_tiny_window8_256 convnext_atto convnextv2_atto
+efficientnet_b0 mobilenetv3_small_100
 mobilenetv4_conv_small regnetx_002 densenet121 mixer_s16_224 resmlp_12_224 gmixer_12_224
 beit_base_patch16_224 cait_xxs24_224 coat_tiny crossvit_tiny_240 edgenext_xx_small
 efficientformer_l1 ghostnet_100 hrnet_w18_small levit_128s maxvit_nano_rw_256 mobilevit_xxs
@@ -68,13 +69,11 @@ class Calling(nn.Module):
         return self.call(self.model, *args)
 
 
-def _transformers() -> dict[str, Make]:
+def _texts() -> dict[str, Make]:
     plain = {"vocab_size": 128, "n_positions": 64}
     decoder = {**SMALL, **WORDS, "num_key_value_heads": 2}
-    vision = dict(**SMALL, image_size=32, patch_size=8)
-    stages = {"depths": [1, 1, 1, 1], "hidden_sizes": [16, 32, 32, 64]}
     text = lambda: (ids(), torch.ones(2, 12, dtype=torch.int64))  # noqa: E731
-    made: dict[str, Make] = {
+    return {
         "bert": _hugging("BertModel", *text(), config="BertConfig", **SMALL, **WORDS),
         "distilbert": _hugging(
             *("DistilBertModel", *text()),
@@ -93,17 +92,24 @@ def _transformers() -> dict[str, Make]:
         "llama": _hugging("LlamaForCausalLM", ids(), config="LlamaConfig", **decoder),
         "qwen2": _hugging("Qwen2ForCausalLM", ids(), config="Qwen2Config", **decoder),
         "mistral": _hugging("MistralForCausalLM", ids(), config="MistralConfig", **decoder),
+        "modernbert": _hugging(
+            *("ModernBertModel", *text()),
+            config="ModernBertConfig",
+            **{**SMALL, **WORDS, "pad_token_id": 0, "attn_implementation": "sdpa"},
+        ),
+    }
+
+
+def _images() -> dict[str, Make]:
+    vision = dict(**SMALL, image_size=32, patch_size=8)
+    stages = {"depths": [1, 1, 1, 1], "hidden_sizes": [16, 32, 32, 64]}
+    return {
         "vit": _hugging("ViTModel", image(32), config="ViTConfig", **vision),
         "swin v2": _hugging(
             *("Swinv2Model", image(64)),
             config="Swinv2Config",
-            **{
-                "image_size": 64,
-                "embed_dim": 24,
-                "depths": [1, 1],
-                "num_heads": [2, 4],
-                "window_size": 4,
-            },
+            **{"image_size": 64, "embed_dim": 24, "window_size": 4},
+            **{"depths": [1, 1], "num_heads": [2, 4]},
         ),
         "convnext": _hugging("ConvNextModel", image(64), config="ConvNextConfig", **stages),
         "segformer": _hugging(
@@ -111,13 +117,7 @@ def _transformers() -> dict[str, Make]:
             config="SegformerConfig",
             **{**stages, "num_attention_heads": [1, 2, 2, 4], "decoder_hidden_size": 32},
         ),
-        "modernbert": _hugging(
-            *("ModernBertModel", *text()),
-            config="ModernBertConfig",
-            **{**SMALL, **WORDS, "pad_token_id": 0, "attn_implementation": "sdpa"},
-        ),
     }
-    return made | _encoders_and_decoders()
 
 
 def _encoders_and_decoders() -> dict[str, Make]:
@@ -251,7 +251,7 @@ def families() -> dict[str, dict[str, Make]]:
     return {
         "torchvision": dict(_torchvision()),
         "timm": {name: _timm(name) for name in TIMM},
-        "transformers": _transformers(),
+        "transformers": _texts() | _images() | _encoders_and_decoders(),
         "diffusers": _diffusers(),
     }
 
