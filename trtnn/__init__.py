@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from trtnn.graph.graph import Graph as Graph
     from trtnn.loading import load as load
     from trtnn.module import Module as Module
+    from trtnn.ops.registering import register as register
     from trtnn.precision.calibrators import calibration_data as calibration_data
     from trtnn.precision.policy import Precision as Precision
     from trtnn.precision.sparsity import sparsify as sparsify
@@ -66,6 +67,7 @@ _HOMES = {
     "Precision": "precision.policy",
     "autocast": "tracing.regions",
     "load": "loading",
+    "register": "ops.registering",
     "calibration_data": "precision.calibrators",
     "sparsify": "precision.sparsity",
     **dict.fromkeys(("QuantizedModel", "quantize"), "quantizing"),

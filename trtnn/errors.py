@@ -80,8 +80,8 @@ class UnsupportedError(TrtnnError, NotImplementedError):
     """Something that PyTorch can do and trtnn, or this TensorRT, cannot."""
 
 
-class TraceError(TrtnnError, RuntimeError):
-    """Code in ``forward`` that has no meaning in a graph."""
+class TraceError(UnsupportedError):
+    """Code in ``forward`` that has no meaning in a graph, such as a branch on data."""
 
 
 class GraphError(TrtnnError, RuntimeError):

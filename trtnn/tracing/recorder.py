@@ -14,6 +14,7 @@ from trtnn.graph.graph import Assumption, Constant, Node, Origin, Value, as_tupl
 from trtnn.graph.program import Slot, change, storage_of
 from trtnn.graph.tensor import Tensor, tensors_in
 from trtnn.ops.op import TABLE, Op, Spec, bind, has_sizes
+from trtnn.ops.registering import name_of
 from trtnn.sizes.dims import Dim, Size, bounds, decide
 from trtnn.source import find_user_line
 from trtnn.tracing import calls, drawn, layouts, mutation
@@ -286,8 +287,10 @@ class Recorder:
         if meaning is None:
             if name.startswith("sym_") or function is torch.broadcast_shapes:
                 return function(*args, **kwargs)
+            written = name_of(function)
             raise UnsupportedError(
-                f"{_full_name(function)} has no lowering yet", hint=calls.instead_of(name)
+                f"{written} has no lowering yet",
+                hint=f"{calls.instead_of(name)}; or give it a meaning: @trtnn.register({written})",
             )
         given = args, kwargs
         args, kwargs = calls.named(meaning, args, kwargs)
@@ -380,8 +383,3 @@ def _general_answer(comparison: str, left: Size, right: Size) -> bool | None:
 def _range(size: Size) -> str:
     low, high = bounds(size)
     return f"{low} to {high}" if low != high else str(low)
-
-
-def _full_name(function: Any) -> str:
-    name: str | None = torch.overrides.resolve_name(function)
-    return name or calls.name_of(function)
