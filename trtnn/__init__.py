@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from trtnn.loading import load as load
     from trtnn.module import Module as Module
     from trtnn.ops.registering import register as register
+    from trtnn.ops.vocabulary import supported as supported
     from trtnn.precision.calibrators import calibration_data as calibration_data
     from trtnn.precision.policy import Precision as Precision
     from trtnn.precision.sparsity import sparsify as sparsify
@@ -68,6 +69,7 @@ _HOMES = {
     "autocast": "tracing.regions",
     "load": "loading",
     "register": "ops.registering",
+    "supported": "ops.vocabulary",
     "calibration_data": "precision.calibrators",
     "sparsify": "precision.sparsity",
     **dict.fromkeys(("QuantizedModel", "quantize"), "quantizing"),
