@@ -22,7 +22,6 @@ from trtnn.ops.quantization import QuantizeDequantize
 from trtnn.sizes.dims import Dim, Expr, Size, bounds
 from trtnn.sizes.expressions import fold, parts_of
 from trtnn.sizes.solutions import Given, Solution, solve
-from trtnn.trt.identity import RTX
 from trtnn.trt.library import TensorRT
 
 __all__ = ["ITensor", "Net", "lower"]
@@ -408,8 +407,7 @@ def _check(net: Net, node: Node, value: Value, result: ITensor) -> ITensor:
             for given, size in zip(shape, spec.shape, strict=True)
         )
     )
-    # Before the build 8.6 says FLOAT of half values; RTX, as its own builder shows, says the truth.
-    told = net.target.package != RTX or result.handle.dtype == net.kind(spec.dtype)
+    told = not net.target.tells_types_at_once or result.handle.dtype == net.kind(spec.dtype)
     if not fits or not told or result.dtype != spec.dtype:
         lines = net.library.log.take()
         found = result.dtype if told else result.handle.dtype

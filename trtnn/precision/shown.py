@@ -15,7 +15,6 @@ from trtnn.lower.naming import output_name, value_names
 from trtnn.precision.kinds import floats
 from trtnn.precision.policy import Precision
 from trtnn.source import warn_user
-from trtnn.trt.identity import TENSORRT
 from trtnn.trt.inspector import UNKNOWN, LayerFacts, layers_of
 
 NOT_VISIBLE = "not visible"
@@ -132,7 +131,7 @@ def shown_by(engine: Engine, graph: Graph, precision: Precision, *, detailed: bo
     """
     library = engine.library
     if not detailed:
-        return Shown(why=HOW if library.target.package == TENSORRT else TAKEN)
+        return Shown(why=HOW if library.target.inspects_plans else TAKEN)
     layers = layers_of(library.trt, engine.handle)
     return Shown(why=HOW) if layers is None else shown(graph, layers, precision)
 

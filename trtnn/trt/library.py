@@ -103,6 +103,16 @@ class Target:
         """Of these, what activations may be: int8 is documented for RTX as of weights only."""
         return self.quantized_dtypes - ({"int8"} if self.package == RTX else set())
 
+    @property
+    def tells_types_at_once(self) -> bool:
+        """Whether a layer's tensors have their types before the build: 8.6 says FLOAT of halves."""
+        return self.package == RTX
+
+    @property
+    def inspects_plans(self) -> bool:
+        """Whether an inspector opens a plan; that of RTX needs a GPU which can run it."""
+        return self.package == TENSORRT
+
     def has_dtype(self, name: str) -> bool:
         """Say whether a dtype exists here; int64 travels as int32 where it does not."""
         return name == "int64" or DTYPES.get(name) in self.dtypes
