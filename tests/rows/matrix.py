@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from tests.rows import B, C, Row, S, T
 from trtnn.errors import ShapeError, UnsupportedError
 
-HALF = torch.float16
+HALF, LONG = torch.float16, torch.int64
 BF16 = torch.bfloat16
 
 ROWS: list[Row] = [
@@ -29,13 +29,8 @@ ROWS: list[Row] = [
     Row(torch.matmul, T(B, 4), T(5, 2), raises=ShapeError, name="inner sizes differ"),
     Row(torch.matmul, T(B, S), T(4, 2), raises=ShapeError, name="inner size is a Dim"),
     Row(torch.matmul, T(), T(2), raises=ShapeError, name="a scalar"),
-    Row(
-        operator.matmul,
-        T(2, 2, dtype=torch.int32),
-        T(2, 2, dtype=torch.int32),
-        raises=UnsupportedError,
-        name="ints",
-    ),
+    Row(operator.matmul, T(B, 3, 4, dtype=LONG), T(4, S, dtype=LONG), name="ints"),
+    Row(operator.matmul, T(2, 2, dtype=LONG), T(2, 2), raises=UnsupportedError, name="two types"),
     Row(torch.mm, T(B, 4), T(4, S)),
     Row(torch.mm, T(2, 3, 4), T(2, 4, 5), raises=ShapeError, name="mm rank 3"),
     Row(torch.bmm, T(B, S, 4, dtype=HALF), T(B, 4, 3, dtype=HALF)),
@@ -46,6 +41,8 @@ ROWS: list[Row] = [
     Row(torch.addmm, T(B, 3), T(B, 4), T(4, 3), beta=0.5, alpha=2, name="addmm scaled"),
     Row(torch.addmm, T(3), T(B, 4), T(4, 3), beta=0, name="addmm beta 0"),
     Row(torch.baddbmm, T(B, S, 3), T(B, S, 4), T(B, 4, 3), alpha=0.25),
+    Row(torch.addbmm, T(3), T(B, S, 4), T(B, 4, 3), beta=2),
+    Row(torch.addr, T(3, 4), T(3), T(4), alpha=0.5),
     Row(F.linear, T(B, 4), C(3, 4), C(3)),
     Row(F.linear, T(B, S, 4, dtype=HALF), C(3, 4, dtype=HALF), name="linear without bias"),
     Row(F.linear, T(4), C(3, 4), C(3), name="linear of a vector"),

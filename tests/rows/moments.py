@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tests.rows import B, Row, S, T
+from tests.rows import B, C, Row, S, T
 from trtnn.errors import DTypeError, ShapeError, UnsupportedError
 from trtnn.sizes.dims import Dim
 
@@ -72,6 +72,18 @@ ROWS: list[Row] = [
         for f in SPREAD[:2]
         for c in (0, 1)
     ),
+    Row(torch.var_mean, T(B, S, 3), (0, 2), keepdim=True, unbiased=False),
+    Row(torch.std_mean, T(3, 4), name="std_mean of all"),
+    Row(torch.cov, T(3, S + 1)),
+    Row(torch.cov, T(2, 3, dtype=LONG), correction=0, aweights=C(3, low=0.1), name="cov weighted"),
+    Row(torch.corrcoef, T(B + 1, 5)),
+    Row(torch.nanmean, T(B, S), 1),
+    Row(lambda x: torch.where(x > 0, x, float("nan")).nansum(-1), T(B, S, dtype=HALF)),
+    Row(torch.count_nonzero, T(B, S, dtype=LONG, low=0, high=2), (0, 1)),
+    Row(torch.aminmax, T(B, S, dtype=LONG), dim=1, keepdim=True),
+    Row(torch.logsumexp, T(B, S, 3, dtype=HALF, low=-99.0, high=99.0), (1, 2)),
+    Row(torch.logsumexp, T(B, N, low=-99.0), 1, True, name="logsumexp of a Dim that may be 0"),
+    Row(lambda x: x.sum_to_size(3, 1), T(B, 3, S), name="sum_to_size"),
     Row(lambda x: x.var(0, unbiased=False), T(), name="biased var of a scalar"),
     Row(VAR, large(B, S), 1, name="var over a size, large"),
     Row(torch.var, T(2, dtype=INT), raises=DTypeError, name="var of ints"),

@@ -8,7 +8,9 @@ from trtnn.ops.conversion import *
 from trtnn.ops.convolution import *
 from trtnn.ops.creation import *
 from trtnn.ops.deconvolution import *
+from trtnn.ops.distances import *
 from trtnn.ops.division import *
+from trtnn.ops.einsum import *
 from trtnn.ops.indexing import *
 from trtnn.ops.joining import *
 from trtnn.ops.masks import *
@@ -16,9 +18,11 @@ from trtnn.ops.matrix import *
 from trtnn.ops.moments import *
 from trtnn.ops.movement import *
 from trtnn.ops.normalization import *
+from trtnn.ops.norms import *
 from trtnn.ops.pointwise import *
 from trtnn.ops.pooling import *
 from trtnn.ops.positions import *
+from trtnn.ops.products import *
 from trtnn.ops.quantization import *
 from trtnn.ops.ranking import *
 from trtnn.ops.reduction import *

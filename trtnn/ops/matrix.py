@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from trtnn.errors import ShapeError, UnsupportedError
 from trtnn.ops.arithmetic import add, mul
-from trtnn.ops.movement import reshape, squeeze, unsqueeze
+from trtnn.ops.movement import mT, reshape, squeeze, unsqueeze
 from trtnn.ops.op import (
     Op,
     Spec,
@@ -22,10 +22,15 @@ from trtnn.ops.op import (
     torch_function,
     unequal,
 )
+from trtnn.ops.reduction import sum
 
-__all__ = ["MatrixMultiply", "addmm", "baddbmm", "bmm", "dot", "linear", "matmul", "mm", "mv"]
+__all__ = [
+    "MatrixMultiply", "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "dot", "linear",
+    "matmul", "mm", "multiply", "mv",
+]  # fmt: skip
 
 T = torch.Tensor
+FLOAT = torch.float32
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,6 +82,19 @@ class MatrixMultiply(Op):
         return net.cast(net.matmul(*wide, self.transpose_a, self.transpose_b), a.dtype)
 
 
+def multiply(a: TensorT, b: TensorT, *, transpose_b: bool = False) -> TensorT:
+    """Multiply matrices, or batches of them that broadcast.
+
+    TensorRT multiplies float matrices only: of integers, entries are multiplied and added up.
+    """
+    dtype = spec_of(a).dtype
+    if dtype.is_floating_point or dtype == torch.bool or dtype != spec_of(b).dtype:
+        return bind(MatrixMultiply(False, transpose_b), a, b)
+    other = mT(b) if transpose_b else b
+    MatrixMultiply(False, False).infer(*(replace(spec_of(x), dtype=FLOAT) for x in (a, other)))
+    return sum(mul(unsqueeze(a, -1), unsqueeze(other, -3)), -2, dtype=dtype)
+
+
 @torch_function(torch.matmul, T.matmul, T.__matmul__, torch.linalg.matmul)
 def matmul(input: TensorT, other: TensorT) -> TensorT:
     """Multiply matrices, batches of them, or vectors, by PyTorch's rules for each rank.
@@ -89,7 +107,7 @@ def matmul(input: TensorT, other: TensorT) -> TensorT:
         raise ShapeError("matmul: expected tensors of rank 1 or more, got a scalar")
     a = unsqueeze(input, 0) if left == 1 else input
     b = unsqueeze(other, 1) if right == 1 else other
-    result = bind(MatrixMultiply(False, False), a, b)
+    result = multiply(a, b)
     if right == 1:
         result = squeeze(result, -1)
     return squeeze(result, -1 if right == 1 else -2) if left == 1 else result
@@ -134,13 +152,15 @@ def mv(input: TensorT, vec: TensorT) -> TensorT:
     return _product("mv", input, vec, (2, 1))
 
 
-@torch_function(torch.dot, T.dot)
+@torch_function(torch.dot, T.dot, torch.vdot, T.vdot)
 def dot(input: TensorT, tensor: TensorT) -> TensorT:
     """Multiply two vectors."""
     return _product("dot", input, tensor, (1, 1))
 
 
 def _plus(input: TensorT, product: TensorT, beta: Any, alpha: Any) -> TensorT:
+    if not spec_of(product).dtype.is_floating_point:  # PyTorch cuts off what the numbers have more
+        beta, alpha = int(beta), int(alpha)
     scaled = product if alpha == 1 else mul(product, alpha)
     return scaled if beta == 0 else add(input if beta == 1 else mul(input, beta), scaled)
 
@@ -161,6 +181,27 @@ def baddbmm(
     return _plus(input, bmm(batch1, batch2), beta, alpha)
 
 
+@torch_function(torch.addbmm, T.addbmm)
+def addbmm(
+    input: TensorT, batch1: TensorT, batch2: TensorT, *, beta: Any = 1, alpha: Any = 1
+) -> TensorT:
+    """Compute ``beta * input + alpha * sum(batch1 @ batch2)``, the sum over the batch."""
+    product = bmm(batch1, batch2)
+    return _plus(input, sum(product, 0, dtype=spec_of(product).dtype), beta, alpha)
+
+
+@torch_function(torch.addmv, T.addmv)
+def addmv(input: TensorT, mat: TensorT, vec: TensorT, *, beta: Any = 1, alpha: Any = 1) -> TensorT:
+    """Compute ``beta * input + alpha * (mat @ vec)``."""
+    return _plus(input, mv(mat, vec), beta, alpha)
+
+
+@torch_function(torch.addr, T.addr)
+def addr(input: TensorT, vec1: TensorT, vec2: TensorT, *, beta: Any = 1, alpha: Any = 1) -> TensorT:
+    """Compute ``beta * input + alpha * outer(vec1, vec2)``."""
+    return _plus(input, mul(unsqueeze(vec1, 1), unsqueeze(vec2, 0)), beta, alpha)
+
+
 @torch_function(torch.nn.functional.linear)
 def linear(input: TensorT, weight: TensorT, bias: TensorT | None = None) -> TensorT:
     """Compute ``input @ weight.T + bias``: weight is (out, in), as in ``state_dict``."""
@@ -173,8 +214,8 @@ def linear(input: TensorT, weight: TensorT, bias: TensorT | None = None) -> Tens
         )
     x = unsqueeze(input, 0) if spec.rank == 1 else input
     if kernel.rank == 1:
-        result = squeeze(bind(MatrixMultiply(False, True), x, unsqueeze(weight, 0)), -1)
+        result = squeeze(multiply(x, unsqueeze(weight, 0), transpose_b=True), -1)
     else:
-        result = bind(MatrixMultiply(False, True), x, weight)
+        result = multiply(x, weight, transpose_b=True)
     result = add(result, bias) if bias is not None else result
     return reshape(result, shape_of(result)[1:]) if spec.rank == 1 else result

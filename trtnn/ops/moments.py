@@ -1,23 +1,27 @@
-"""Spread and size of the entries along dims: variances and norms, in float32 whatever the dtype."""
+"""Spread of the entries along dims, and how they vary together."""
 
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import Any
 
 import torch
 
-from trtnn.errors import UnsupportedError
-from trtnn.ops.arithmetic import cast, maximum, mul, ne, sub, tensor_of
+from trtnn.errors import ShapeError
+from trtnn.ops.arithmetic import cast, maximum, mul, promote, sub, tensor_of
 from trtnn.ops.creation import full
 from trtnn.ops.division import div
+from trtnn.ops.einsum import diagonal_of
+from trtnn.ops.matrix import matmul
+from trtnn.ops.movement import mT, reshape, unsqueeze
 from trtnn.ops.op import TensorT, require_float, shape_of, spec_of, torch_function
-from trtnn.ops.pointwise import clamp, pow
-from trtnn.ops.reduction import amax, amin, axes_of, mean, sum
+from trtnn.ops.pointwise import clamp
+from trtnn.ops.reduction import axes_of, mean, sum
 from trtnn.ops.unary import unary
 from trtnn.sizes.dims import product
 
-__all__ = ["norm", "normalize", "std", "var", "vector_norm"]
+__all__ = ["corrcoef", "cov", "std", "std_mean", "var", "var_mean"]
 
 T = torch.Tensor
 
@@ -73,43 +77,65 @@ def std(
     return cast(unary("SQRT", spread), spec_of(input).dtype)
 
 
-@torch_function(torch.linalg.vector_norm)
-def vector_norm(
-    input: TensorT, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
-) -> TensorT:
-    """Compute ``sum(|x| ** ord) ** (1 / ord)`` along dims, all of them if None.
+def _pair(spread: Any, callables: tuple[Any, ...], name: str) -> Any:
+    """Register the function that gives a spread and the mean beside it."""
 
-    >>> vector_norm(torch.tensor([300.0, 400.0], dtype=torch.float16))
-    tensor(500., dtype=torch.float16)
+    def function(
+        input: TensorT,
+        dim: Any = None,
+        unbiased: bool = True,
+        keepdim: bool = False,
+        *,
+        correction: Any = None,
+    ) -> tuple[TensorT, TensorT]:
+        if isinstance(dim, bool):
+            dim, unbiased = None, dim
+        result = spread(input, dim, unbiased, keepdim, correction=correction)
+        return result, mean(input, dim, keepdim)
+
+    function.__name__ = name
+    function.__doc__ = f"Return what ``torch.{spread.__name__}`` gives, and the mean."
+    return torch_function(*callables)(function)
+
+
+var_mean = _pair(var, (torch.var_mean,), "var_mean")
+std_mean = _pair(std, (torch.std_mean,), "std_mean")
+
+
+@torch_function(torch.cov, T.cov)
+def cov(
+    input: TensorT, *, correction: Any = 1, fweights: Any = None, aweights: Any = None
+) -> TensorT:
+    """Return the covariances of the rows: variables, whose columns are observations.
+
+    >>> cov(torch.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]))
+    tensor([[ 1., -1.],
+            [-1.,  1.]])
     """
-    x = cast(input, dtype) if dtype is not None else input
-    require_float("vector_norm", spec_of(x))
-    if not isinstance(ord, (int, float)):
-        raise UnsupportedError(f"vector_norm: expected a number as ord, got {ord!r}")
-    size = unary("ABS", cast(x, torch.float32))
-    axes = tuple(range(len(shape_of(x)))) if dim is None else dim
-    if math.isinf(ord):
-        result = (amax if ord > 0 else amin)(size, axes, keepdim)
-    elif ord == 0:
-        result = sum(cast(ne(size, 0.0), torch.float32), axes, keepdim)
-    else:
-        result = pow(sum(pow(size, ord), axes, keepdim), 1 / ord)
-    return cast(result, spec_of(x).dtype)
+    rank = len(shape_of(input))
+    if rank > 2:
+        raise ShapeError(f"cov: expected at most 2 dims, got {spec_of(input)}")
+    x = promote(input, floating=True)[0]
+    x = reshape(x, (1, -1)) if rank < 2 else x
+    weights = [w for w in (fweights, aweights) if w is not None]
+    weight = None if not weights else cast(reduce(mul, weights), spec_of(x).dtype)
+    total = tensor_of(shape_of(x)[1]) if weight is None else sum(weight)
+    total = cast(total, spec_of(x).dtype)
+    scaled = x if weight is None else mul(x, weight)
+    centred = sub(x, div(sum(scaled, 1, True), total))
+    left: Any = sub(total, correction)
+    if aweights is not None and correction:
+        left = sub(total, mul(div(sum(mul(weight, aweights)), total), correction))
+    other = centred if weight is None else mul(centred, weight)
+    result = div(matmul(centred, mT(other)), maximum(left, 0.0))
+    return result if rank == 2 and shape_of(input)[0] != 1 else reshape(result, ())
 
 
-@torch_function(torch.norm, torch.functional.norm, T.norm)
-def norm(
-    input: TensorT, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None
-) -> TensorT:
-    """Compute the norm of the entries along dims as one vector."""
-    if p == "nuc":
-        raise UnsupportedError("norm: p='nuc' needs singular values, which TensorRT does not give")
-    return vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype)
-
-
-@torch_function(torch.nn.functional.normalize)
-def normalize(
-    input: TensorT, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: Any = None
-) -> TensorT:
-    """Divide the entries along ``dim`` by their norm, or by ``eps`` where that is greater."""
-    return div(input, clamp(vector_norm(input, p, dim, True), eps))
+@torch_function(torch.corrcoef, T.corrcoef)
+def corrcoef(input: TensorT) -> TensorT:
+    """Return the covariances of the rows over the spreads of both."""
+    covariance = cov(input)
+    if not shape_of(covariance):
+        return div(covariance, covariance)
+    spread = unary("SQRT", diagonal_of(covariance, 0, 1))
+    return clamp(div(div(covariance, unsqueeze(spread, 1)), unsqueeze(spread, 0)), -1.0, 1.0)

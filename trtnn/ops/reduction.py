@@ -10,27 +10,30 @@ from typing import Any
 import torch
 
 from trtnn.errors import DTypeError, ShapeError, UnsupportedError
-from trtnn.ops.arithmetic import HALVES, cast, logical_not, sub
+from trtnn.ops.arithmetic import HALVES, Elementwise, Select, add, cast, eq, logical_not, sub
 from trtnn.ops.creation import Full, full
+from trtnn.ops.movement import reshape
 from trtnn.ops.op import (
     Op,
     Spec,
     TensorT,
+    as_sizes,
     axis_of,
     bind,
     require_float,
     shape_of,
     spec_of,
     torch_function,
+    unequal,
     unmet,
 )
 from trtnn.ops.slicing import cat
-from trtnn.ops.unary import unary
+from trtnn.ops.unary import isinf, unary
 from trtnn.sizes.dims import Size, failures
 
 __all__ = [
-    "Reduce", "Softmax", "all", "amax", "amin", "any", "log_softmax", "mean", "prod", "softmax",
-    "sum",
+    "Reduce", "Softmax", "all", "amax", "amin", "aminmax", "any", "count_nonzero", "log_softmax",
+    "logsumexp", "mean", "nanmean", "nansum", "prod", "softmax", "sum", "sum_to_size",
 ]  # fmt: skip
 
 T = torch.Tensor
@@ -178,6 +181,98 @@ def prod(input: TensorT, dim: Any = None, keepdim: bool = False, *, dtype: Any =
     return _reduce("prod", "PROD", cast(input, wanted), dim, keepdim)
 
 
+@torch_function(torch.aminmax, T.aminmax)
+def aminmax(input: TensorT, *, dim: Any = None, keepdim: bool = False) -> Any:
+    """Take the smallest and the largest entry along ``dim``, of all of them if None."""
+    ends = (extreme(input, dim, keepdim) for extreme in (amin, amax))
+    return torch.return_types.aminmax(tuple(ends))
+
+
+@torch_function(torch.count_nonzero, T.count_nonzero)
+def count_nonzero(input: TensorT, dim: Any = None) -> TensorT:
+    """Count the entries along ``dim`` that are not 0.
+
+    >>> count_nonzero(torch.tensor([0.0, 2.0, -1.0]))
+    tensor(2)
+    """
+    return sum(cast(input, torch.bool), dim)
+
+
+@torch_function(torch.nansum, T.nansum)
+def nansum(input: TensorT, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> TensorT:
+    """Add up the entries along ``dim`` that are not NaN."""
+    return sum(_numbers(input), dim, keepdim, dtype=dtype)
+
+
+@torch_function(torch.nanmean, T.nanmean)
+def nanmean(
+    input: TensorT, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> TensorT:
+    """Average the entries along ``dim`` that are not NaN.
+
+    >>> nanmean(torch.tensor([1.0, math.nan, 3.0]))
+    tensor(2.)
+    """
+    require_float("nanmean", spec_of(input))
+    count = sum(cast(eq(input, input), torch.float32), dim, keepdim)
+    total = sum(_numbers(input), dim, keepdim, dtype=torch.float32)
+    result = bind(Elementwise("DIV"), total, count)
+    return cast(result, dtype or spec_of(input).dtype)
+
+
+def _numbers(input: TensorT) -> TensorT:
+    dtype = spec_of(input).dtype
+    if not dtype.is_floating_point:
+        return input
+    return bind(Select(), eq(input, input), input, torch.zeros((), dtype=dtype))
+
+
+@torch_function(T.sum_to_size)
+def sum_to_size(input: TensorT, *size: Any) -> TensorT:
+    """Add up along the dims that were broadcast from ``size``."""
+    shape, wanted = shape_of(input), as_sizes(size)
+    more = len(shape) - len(wanted)
+    if more < 0:
+        raise ShapeError(f"sum_to_size: expected at most {len(shape)} sizes, got {wanted}")
+    kept = tuple(more + i for i, size in enumerate(wanted) if size == 1 and shape[more + i] != 1)
+    if any_other := [(a, b) for a, b in zip(shape[more:], wanted, strict=True) if b not in (1, a)]:
+        sizes = any_other[0]
+        raise ShapeError(f"sum_to_size: sizes {unequal(*sizes)}", sizes=sizes)
+    dtype = spec_of(input).dtype
+    result = sum(input, kept, True, dtype=dtype) if kept else input
+    return sum(result, tuple(range(more)), dtype=dtype) if more else result
+
+
+@torch_function(torch.logsumexp, T.logsumexp, torch.special.logsumexp)
+def logsumexp(input: TensorT, dim: Any, keepdim: bool = False) -> TensorT:
+    """Compute ``log(sum(exp(x)))`` along ``dim``, in float32 and without overflow.
+
+    >>> logsumexp(torch.tensor([1000.0, 0.0]), 0)
+    tensor(1000.)
+    """
+    dtype = spec_of(input).dtype
+    wide = cast(input, torch.float32)
+    axes = axes_of("logsumexp", wide, dim)
+    most = amax(_with_least(wide, axes), axes, True)
+    most = bind(Select(), isinf(most), torch.zeros(()), most)
+    total = unary("LOG", sum(unary("EXP", sub(wide, most)), axes, True))
+    result = add(total, most)
+    if not keepdim and shape_of(input):
+        left = tuple(s for i, s in enumerate(shape_of(result)) if i not in axes)
+        result = reshape(result, left)
+    return cast(result, dtype if dtype.is_floating_point else torch.float32)
+
+
+def _with_least(x: TensorT, axes: Axes) -> TensorT:
+    """Add one more where there may be no entries, never the greatest, so that there is one."""
+    for axis in axes if shape_of(x) else ():
+        shape = list(shape_of(x))
+        if failures("ge", shape[axis], 1):
+            shape[axis] = 1
+            x = cat((x, full(shape, -math.inf)), axis)
+    return x
+
+
 @torch_function(torch.any, T.any)
 def any(input: TensorT, dim: Any = None, keepdim: bool = False) -> TensorT:
     """Say whether an entry along ``dim`` is true; of no entries, none is."""
@@ -233,12 +328,7 @@ def log_softmax(
         raise UnsupportedError("log_softmax: expected dim, got None")
     require_float("log_softmax", spec_of(x))
     wide = cast(x, torch.float32)
-    shape, most = list(shape_of(wide)), wide
-    axis = axis_of("log_softmax", dim, len(shape))
-    if shape and failures("ge", shape[axis], 1):
-        # One more, that is never the greatest, so that no entries have a greatest one too.
-        shape[axis] = 1
-        most = cat((wide, full(shape, -math.inf)), axis)
-    shifted = sub(wide, amax(most, dim, keepdim=True))
+    axis = axis_of("log_softmax", dim, len(shape_of(wide)))
+    shifted = sub(wide, amax(_with_least(wide, (axis,)), dim, keepdim=True))
     total = sum(unary("EXP", shifted), dim, keepdim=True)
     return cast(sub(shifted, unary("LOG", total)), spec_of(x).dtype)
