@@ -44,5 +44,11 @@ ROWS: list[Row] = [
     Row(torch.argmax, T(B, S), name="argmax of all"),
     Row(torch.argmax, T(2, S), None, True, name="argmax of all, kept"),
     Row(torch.argmin, T(S, 3, dtype=HALF), 0),
+    Row(
+        lambda x: torch.where(x > 0, float("nan"), x).argmax(1),
+        T(B, S),
+        name="argmax of NaN",
+        differs="where it is NaN, its maximum is not",
+    ),
     Row(torch.argmax, T(B, dtype=BOOL), raises=DTypeError),
 ]

@@ -23,8 +23,11 @@ from trtnn.ops.pointwise import *
 from trtnn.ops.pooling import *
 from trtnn.ops.positions import *
 from trtnn.ops.products import *
+from trtnn.ops.quantiles import *
 from trtnn.ops.quantization import *
 from trtnn.ops.ranking import *
 from trtnn.ops.reduction import *
+from trtnn.ops.refusals import *
 from trtnn.ops.resizing import *
+from trtnn.ops.sorting import *
 from trtnn.ops.unary import *

@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from trtnn.errors import ShapeError, UnsupportedError
-from trtnn.ops.arithmetic import cast, logical_xor, sub, where
-from trtnn.ops.creation import arange
+from trtnn.ops.arithmetic import (
+    add,
+    cast,
+    eq,
+    logical_and,
+    logical_or,
+    logical_xor,
+    mul,
+    ne,
+    promote,
+    sub,
+    where,
+)
+from trtnn.ops.creation import arange, zeros
+from trtnn.ops.division import div
 from trtnn.ops.movement import reshape, unsqueeze
-from trtnn.ops.op import Op, Spec, TensorT, axis_of, bind, shape_of, spec_of, torch_function
-from trtnn.ops.reduction import sum
+from trtnn.ops.op import (
+    Op,
+    Spec,
+    TensorT,
+    axis_of,
+    bind,
+    require_float,
+    shape_of,
+    spec_of,
+    torch_function,
+)
+from trtnn.ops.reduction import amax, amin, logsumexp, prod, sum
 from trtnn.ops.slicing import cat, narrow
 from trtnn.sizes.dims import decide
 
 if TYPE_CHECKING:
     from trtnn.lower.network import ITensor, Net
 
-__all__ = ["Cumulative", "cumsum", "diff"]
+__all__ = [
+    "Cumulative", "cummax", "cummin", "cumprod", "cumsum", "cumulative_trapezoid", "diff",
+    "logcumsumexp", "trapezoid",
+]  # fmt: skip
 
 T = torch.Tensor
 
@@ -46,13 +73,9 @@ class Cumulative(Op):
 
     def decompose(self, x: TensorT) -> TensorT:
         """Return the sum of what a triangle keeps: unlike a product, exact for integers and inf."""
-        shape = shape_of(x)
-        places = arange(shape[self.axis])
-        kept = unsqueeze(places, 0) <= unsqueeze(places, 1)
-        after = len(shape) - 1 - self.axis
-        mask = reshape(kept, (*(shape[self.axis],) * 2, *(1,) * after))
+        rows, kept = _triangle(x, self.axis)
         zero = torch.zeros((), dtype=spec_of(x).dtype)
-        return sum(where(mask, unsqueeze(x, self.axis), zero), self.axis + 1, dtype=zero.dtype)
+        return sum(where(kept, rows, zero), self.axis + 1, dtype=zero.dtype)
 
 
 @torch_function(torch.cumsum, T.cumsum)
@@ -81,13 +104,132 @@ def diff(
     axis = axis_of("diff", dim, spec_of(input).rank)
     if not shape_of(input):
         raise ShapeError("diff: expected at least one dim, got a scalar")
+    if n == 0:
+        return input
     parts = [part for part in (prepend, input, append) if part is not None]
     x = cat(parts, axis) if len(parts) > 1 else input
     for _ in range(n):
         size = shape_of(x)[axis]
+        if decide("eq", size, 0):
+            return x
         if decide("ge", size, 1) is not True:
             raise ShapeError(f"diff: size {size} of dim {axis} may be 0", hint="narrow its Dim")
         after, before = narrow(x, axis, 1, size - 1), narrow(x, axis, 0, size - 1)
         both = spec_of(x).dtype == torch.bool
         x = logical_xor(after, before) if both else sub(after, before)
     return x
+
+
+def _triangle(input: TensorT, axis: int) -> tuple[TensorT, TensorT]:
+    """Return a tensor with a dim before ``axis``, and which entries along ``axis + 1`` come up to
+    each place along ``axis``."""
+    shape = shape_of(input)
+    places = arange(shape[axis])
+    kept = unsqueeze(places, 0) <= unsqueeze(places, 1)
+    after = (1,) * (len(shape) - 1 - axis)
+    return unsqueeze(input, axis), reshape(kept, (*(shape[axis],) * 2, *after))
+
+
+@torch_function(torch.cumprod, T.cumprod)
+def cumprod(input: TensorT, dim: int, *, dtype: Any = None) -> TensorT:
+    """Multiply up along ``dim``; integers and bools in int64.
+
+    >>> cumprod(torch.tensor([1, 2, 3]), 0)
+    tensor([1, 2, 6])
+    """
+    spec = spec_of(input)
+    axis = axis_of("cumprod", dim, spec.rank)
+    x = cast(input, dtype or (spec.dtype if spec.dtype.is_floating_point else torch.int64))
+    if spec.rank == 0:
+        return x
+    rows, kept = _triangle(x, axis)
+    factors = where(kept, rows, torch.ones((), dtype=spec_of(x).dtype))
+    return prod(factors, axis + 1, dtype=spec_of(x).dtype)
+
+
+def _running(function: str, largest: bool, input: TensorT, dim: int) -> tuple[TensorT, TensorT]:
+    """Return the extreme of all entries up to each, and the last place up to there that has it."""
+    spec = spec_of(input)
+    axis = axis_of(function, dim, spec.rank)
+    if spec.rank == 0:
+        return input, torch.zeros((), dtype=torch.int64)
+    if 0 in spec.shape:
+        return input, zeros(spec.shape, dtype=torch.int64)
+    x = cast(input, torch.int32) if spec.dtype == torch.bool else input
+    rows, kept = _triangle(x, axis)
+    dtype = spec_of(x).dtype
+    limits: Any = (torch.finfo if dtype.is_floating_point else torch.iinfo)(dtype)
+    least = limits.min if largest else limits.max
+    if dtype.is_floating_point:
+        least = -math.inf if largest else math.inf
+    best = (amax if largest else amin)(
+        where(kept, rows, torch.tensor(least, dtype=dtype)), axis + 1
+    )
+    here = logical_and(kept, logical_or(eq(rows, unsqueeze(best, axis + 1)), ne(rows, rows)))
+    places = reshape(arange(spec.shape[axis]), (-1, *(1,) * (spec.rank - 1 - axis)))
+    found = amax(where(here, places, torch.tensor(0)), axis + 1)
+    return cast(best, spec.dtype), found
+
+
+@torch_function(torch.cummax, T.cummax)
+def cummax(input: TensorT, dim: int) -> Any:
+    """Take the largest of all entries up to each along ``dim``, and its place, the last of equals.
+
+    >>> cummax(torch.tensor([1, 3, 2, 3]), 0).indices
+    tensor([0, 1, 1, 3])
+    """
+    return torch.return_types.cummax(_running("cummax", True, input, dim))
+
+
+@torch_function(torch.cummin, T.cummin)
+def cummin(input: TensorT, dim: int) -> Any:
+    """Take the smallest of all entries up to each along ``dim``, and its place."""
+    return torch.return_types.cummin(_running("cummin", False, input, dim))
+
+
+@torch_function(torch.logcumsumexp, T.logcumsumexp)
+def logcumsumexp(input: TensorT, dim: int) -> TensorT:
+    """Compute ``log(sum(exp(x)))`` of all entries up to each, in float32 and without overflow."""
+    spec = spec_of(input)
+    require_float("logcumsumexp", spec)
+    axis = axis_of("logcumsumexp", dim, spec.rank)
+    if spec.rank == 0:
+        return input
+    rows, kept = _triangle(cast(input, torch.float32), axis)
+    masked = where(kept, rows, torch.tensor(-math.inf))
+    return cast(logsumexp(masked, axis + 1), spec.dtype)
+
+
+def _strips(y: TensorT, x: Any, dx: Any, dim: int) -> tuple[TensorT, int]:
+    """Return twice the areas below a line, between each two points along an axis."""
+    rank = spec_of(y).rank
+    axis = axis_of("trapezoid", dim, rank)
+    size = shape_of(y)[axis]
+    if decide("ge", size, 1) is not True:
+        raise UnsupportedError(f"trapezoid: size {size} of dim {axis} may be 0")
+    heights = add(narrow(y, axis, 1, size - 1), narrow(y, axis, 0, size - 1))
+    if x is None:
+        return mul(heights, dx), axis
+    own = spec_of(x).rank
+    places = reshape(x, (-1, *(1,) * (rank - 1 - axis))) if own == 1 else x
+    return mul(diff(places, dim=axis - rank), heights), axis
+
+
+@torch_function(torch.trapezoid, torch.trapz)
+def trapezoid(y: TensorT, x: Any = None, *, dx: Any = 1, dim: int = -1) -> TensorT:
+    """Compute the area below a line along ``dim``, of points ``dx`` apart, or at ``x``.
+
+    >>> trapezoid(torch.tensor([0.0, 1.0, 2.0]))
+    tensor(2.)
+    """
+    if shape_of(y)[axis_of("trapezoid", dim, spec_of(y).rank)] == 0:
+        return sum(promote(y, floating=True)[0], dim)
+    strips, axis = _strips(y, x, dx, dim)
+    return div(sum(strips, axis - spec_of(y).rank), 2.0)
+
+
+@torch_function(torch.cumulative_trapezoid)
+def cumulative_trapezoid(y: TensorT, x: Any = None, *, dx: Any = 1, dim: int = -1) -> TensorT:
+    """Compute the area below a line up to each point but the first."""
+    strips, axis = _strips(y, x, dx, dim)
+    return div(cumsum(strips, axis - spec_of(y).rank), 2.0)

@@ -152,7 +152,13 @@ def mv(input: TensorT, vec: TensorT) -> TensorT:
     return _product("mv", input, vec, (2, 1))
 
 
-@torch_function(torch.dot, T.dot, torch.vdot, T.vdot)
+@torch_function(torch.vdot, T.vdot)
+def vdot(input: TensorT, other: TensorT) -> TensorT:
+    """Multiply two vectors."""
+    return dot(input, other)
+
+
+@torch_function(torch.dot, T.dot)
 def dot(input: TensorT, tensor: TensorT) -> TensorT:
     """Multiply two vectors."""
     return _product("dot", input, tensor, (1, 1))

@@ -154,6 +154,8 @@ def recording(recorder: Recorder) -> Iterator[None]:
 F = TypeVar("F", bound=Callable[..., Any])
 TABLE: dict[Any, Callable[..., Any]] = {}
 """The torch callables that trtnn stands for; filled by ``@torch_function``."""
+REFUSED: dict[Any, tuple[str, str]] = {}
+"""Why TensorRT cannot express others, and what to write instead; filled by ``refusals``."""
 
 
 def torch_function(*callables: Any) -> Callable[[F], F]:

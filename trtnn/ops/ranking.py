@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from trtnn.errors import DTypeError, ShapeError, UnsupportedError
-from trtnn.ops.arithmetic import SizeValue, cast, eq, maximum, minimum, sub, where
+from trtnn.ops.arithmetic import SizeValue, cast, eq, logical_or, maximum, minimum, ne, sub, where
 from trtnn.ops.creation import arange
 from trtnn.ops.movement import flatten, movedim, reshape, squeeze, unsqueeze
 from trtnn.ops.op import (
@@ -57,6 +57,9 @@ class TopK(Op):
 
     def reference(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         assert isinstance(self.count, int)
+        if self.count == x.shape[self.axis]:  # equal entries keep their order, as torch.sort's do
+            order = torch.sort(x, dim=self.axis, descending=self.largest, stable=True)
+            return order.values, order.indices
         values, indices = torch.topk(x, self.count, self.axis, self.largest)
         return values, indices
 
@@ -111,7 +114,9 @@ def _extremes(largest: bool, input: TensorT, axis: int) -> tuple[TensorT, Tensor
     size, rank = shape_of(input)[axis], len(shape_of(input))
     places = reshape(arange(size), (-1, *(1,) * (rank - 1 - axis)))
     last = sub(bind(SizeValue(size)), 1) if not isinstance(size, int) else torch.tensor(size - 1)
-    return best, amin(where(eq(input, best), places, last), axis, True)
+    # A NaN is the extreme, and no NaN equals another.
+    found = logical_or(eq(input, best), ne(input, input))
+    return best, amin(where(found, places, last), axis, True)
 
 
 def _along(name: str, largest: bool, input: TensorT, dim: int, keepdim: bool) -> Any:
@@ -132,7 +137,7 @@ def _along(name: str, largest: bool, input: TensorT, dim: int, keepdim: bool) ->
 def max(input: TensorT, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """Take the largest entry of all, or along ``dim`` with its index, or of two tensors.
 
-    Of several equal entries the first is named. Where there is a NaN, the index is not defined.
+    Of several equal entries the first is named, and a NaN is the largest of all.
 
     >>> max(torch.tensor([1, 3, 3]), 0).indices
     tensor(1)
@@ -149,7 +154,7 @@ def max(input: TensorT, dim: Any = None, keepdim: bool = False, *, other: Any = 
 def min(input: TensorT, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """Take the smallest entry of all, or along ``dim`` with its index, or of two tensors.
 
-    Of several equal entries the first is named. Where there is a NaN, the index is not defined.
+    Of several equal entries the first is named, and a NaN is the smallest of all.
     """
     other = dim if isinstance(dim, torch.Tensor) else other
     if other is not None:

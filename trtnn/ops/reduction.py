@@ -189,13 +189,13 @@ def aminmax(input: TensorT, *, dim: Any = None, keepdim: bool = False) -> Any:
 
 
 @torch_function(torch.count_nonzero, T.count_nonzero)
-def count_nonzero(input: TensorT, dim: Any = None) -> TensorT:
+def count_nonzero(input: TensorT, *dim: Any) -> TensorT:
     """Count the entries along ``dim`` that are not 0.
 
     >>> count_nonzero(torch.tensor([0.0, 2.0, -1.0]))
     tensor(2)
     """
-    return sum(cast(input, torch.bool), dim)
+    return sum(cast(input, torch.bool), dim[0] if len(dim) == 1 else dim)
 
 
 @torch_function(torch.nansum, T.nansum)

@@ -13,7 +13,7 @@ from trtnn.errors import TraceError, TrtnnError, UnsupportedError
 from trtnn.graph.graph import Assumption, Constant, Node, Origin, Value, as_tuple
 from trtnn.graph.program import Slot, change, storage_of
 from trtnn.graph.tensor import Tensor, tensors_in
-from trtnn.ops.op import TABLE, Op, Spec, bind, has_sizes
+from trtnn.ops.op import REFUSED, TABLE, Op, Spec, bind, has_sizes
 from trtnn.ops.registering import name_of
 from trtnn.sizes.dims import Dim, Size, bounds, decide
 from trtnn.source import find_user_line
@@ -288,6 +288,9 @@ class Recorder:
             if name.startswith("sym_") or function is torch.broadcast_shapes:
                 return function(*args, **kwargs)
             written = name_of(function)
+            if function in REFUSED:
+                reason, hint = REFUSED[function]
+                raise UnsupportedError(f"{written}: {reason}", hint=hint)
             raise UnsupportedError(
                 f"{written} has no lowering yet",
                 hint=f"{calls.instead_of(name)}; or give it a meaning: @trtnn.register({written})",
