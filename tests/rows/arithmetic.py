@@ -102,7 +102,6 @@ ROWS: list[Row] = [
     Row(lambda x: x.to(torch.complex64), T(B), raises=UnsupportedError, name="complex"),
     Row(lambda x: torch.where(x.sum() > 0, *x.shape), T(B, S), name="where of two sizes"),
     Row(torch.bitwise_not, T(2, dtype=INT), raises=UnsupportedError),
-    Row(torch.where, T(2, dtype=BOOL), raises=UnsupportedError, name="where of a condition alone"),
     Row(torch.Tensor.to, T(B), T(1, dtype=HALF), name="to the type of another"),
     Row(lambda x: x.type("torch.FloatTensor"), T(2), raises=UnsupportedError, name="type by name"),
     Row(lambda x: x + (x.shape[0] - x.shape[0] + 3), T(B), name="plus a size that is a number"),

@@ -70,8 +70,7 @@ ROWS: list[Row] = [
     Row(lambda x: x.new_zeros(x.shape[0], 2), T(B, S, dtype=HALF), name="new_zeros"),
     Row(lambda x: x.new_ones((), dtype=BOOL) & (x > 0), T(B, S), name="new_ones"),
     Row(lambda x: x.new_full((2, x.shape[0]), 3), T(B, S), name="new_full"),
-    Row(lambda x: torch.empty(x.shape[0]), T(B), raises=UnsupportedError, name="empty"),
-    Row(torch.empty_like, T(B), raises=UnsupportedError),
+    Row(lambda x: torch.empty(x.shape[0]).fill_(2.0), T(B), name="empty, then filled"),
     Row(lambda x: torch.tril(torch.ones(x.shape[0], x.shape[0])), T(S), name="causal mask"),
     Row(
         lambda x: x + torch.triu(torch.full((x.shape[1], x.shape[1]), -1e9), diagonal=1),

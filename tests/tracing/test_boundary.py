@@ -164,7 +164,6 @@ def test_autograd_functions_and_scripted_functions_are_traced() -> None:
 DOORS: dict[str, tuple[Callable[[torch.Tensor], Any], str]] = {
     "full": (lambda x: torch.full((2,), x), "full(): argument 'fill_value'"),
     "scalar_tensor": (lambda x: torch.scalar_tensor(x), "must be Number, not Tensor"),
-    "tensor": (lambda x: torch.tensor(x), "torch.tensor has no lowering"),
     "scripted module": (lambda x: LINEAR(x), "torch.jit.script"),
     "vmap": (lambda x: torch.vmap(torch.sin)(x), "torch.vmap"),
     "nested": (lambda x: torch.nested.nested_tensor([x]), "below torch functions"),

@@ -104,6 +104,53 @@ def zeros_then_rows(x: torch.Tensor) -> Any:
     return out, like
 
 
+def set_rows_by_list(x: torch.Tensor) -> Any:
+    y = x * 1
+    v = y[:, 1:]
+    y[:, [0, 2]] = x[:, 4:]
+    y[[1, -1], 1:3] += 1
+    return y, v
+
+
+def set_by_mask(x: torch.Tensor) -> Any:
+    y = x * 1
+    v = y.t()
+    y[y > 0] = 0
+    y[y < -1] += 1
+    y[1, x[1] > 0] = x[0, 0]
+    return y, v
+
+
+def set_every_second(x: torch.Tensor) -> Any:
+    y = torch.zeros_like(x)
+    v = y[1]
+    y[:, ::2] = x[:, :3]
+    y[:, 1::2] = x[:, 3:]
+    y[::2, 1:5:3] *= 2
+    return y, v
+
+
+def set_by_tensors(x: torch.Tensor) -> Any:
+    y = torch.zeros_like(x)
+    at = (x[0] > 0).long()
+    y[at[0], 2:4] = x[1, 2:4]
+    y[at[1:2], :, None] = x[:1, :, None]
+    y[:, 4:][at[:1] - 1, at[:1]] = 3
+    return y
+
+
+def set_diagonal(x: torch.Tensor) -> Any:
+    y = x[:2, :4].clone()
+    d = y.diagonal(1)
+    d.copy_(x[1, :2])
+    return (
+        y,
+        d,
+        torch.zeros_like(x[:, :2]).fill_diagonal_(3),
+        y.clone().fill_diagonal_(2, wrap=True),
+    )
+
+
 EXACT: dict[str, Function] = {
     "view of a base rebound since": add_to_view,
     "items": set_items,
@@ -133,6 +180,11 @@ EXACT: dict[str, Function] = {
     "relu_": lambda x: torch.relu_(x * 1),
     "masked_fill_": lambda x: (x * 1).masked_fill_(x > 0, 3.0),
     "rows of zeros": zeros_then_rows,
+    "a list": set_rows_by_list,
+    "a mask": set_by_mask,
+    "a step": set_every_second,
+    "index tensors": set_by_tensors,
+    "a diagonal": set_diagonal,
 }
 
 
@@ -149,24 +201,6 @@ def written_then_used(view: Callable[[torch.Tensor], torch.Tensor], write_base: 
         return z + 1 if write_base else y + 1
 
     return forward
-
-
-def set_rows_by_list(x: torch.Tensor) -> Any:
-    y = x * 1
-    y[:, [0, 2]] = 0
-    return y
-
-
-def set_by_mask(x: torch.Tensor) -> Any:
-    y = x * 1
-    y[y > 0] = 0
-    return y
-
-
-def set_every_second(x: torch.Tensor) -> Any:
-    y = x * 1
-    y[:, ::2] = 0
-    return y
 
 
 def write_expanded(x: torch.Tensor) -> Any:
@@ -189,9 +223,6 @@ ERRORS: dict[str, tuple[Function, str]] = {
     "two reshapes": (written_then_used(lambda y: y.reshape(-1).reshape(-1, 2), True), DOUBT),
     "contiguous": (written_then_used(lambda y: y.contiguous(), False), DOUBT),
     "dropout": (written_then_used(lambda y: F.dropout(y, 0.5, training=False), True), DOUBT),
-    "a list": (set_rows_by_list, "an index tensor, a list or a mask"),
-    "a mask": (set_by_mask, "an index tensor, a list or a mask"),
-    "a step": (set_every_second, "in-place write through Slice"),
     "an expanded tensor": (write_expanded, "in-place write through Expand"),
     "data": (set_data, "data.__set__"),
 }
@@ -293,6 +324,13 @@ def known_as_it_is(through: Function) -> Function:
     return forward
 
 
+def known_diagonal(x: torch.Tensor) -> Any:
+    t = torch.zeros(4, 6)
+    d = t.diagonal()
+    t[0] = x[0]
+    return d + 1
+
+
 KNOWN: dict[str, Function] = {
     "expand_as": known_as_it_is(lambda z, y: z.expand_as(y)),
     "view_as": known_as_it_is(lambda z, y: z.view_as(y)),
@@ -305,6 +343,7 @@ KNOWN: dict[str, Function] = {
     "a known tensor reshaped": known_reshape,
     "a known tensor cut by a size": known_cut_by_a_size,
     "read through numpy": numpy_of_known,
+    "a known diagonal": known_diagonal,
 }
 
 
@@ -320,9 +359,9 @@ def known_expanded_then_written(x: torch.Tensor) -> Any:
     return v + x
 
 
-def known_diagonal(x: torch.Tensor) -> Any:
+def known_windows(x: torch.Tensor) -> Any:
     t = torch.zeros(4, 6)
-    d = t.diagonal()
+    d = t.unfold(0, 2, 2)
     t[0] = x[0]
     return d + 1
 
@@ -335,7 +374,7 @@ def numpy_written(x: torch.Tensor) -> Any:
 
 def test_aliases_of_known_tensors_that_cannot_be_followed_are_refused() -> None:
     refused(known_expanded_then_written, "a view of a tensor that was written in place since")
-    refused(known_diagonal, "a view that has no lowering")
+    refused(known_windows, "a view that has no lowering")
     with pytest.raises(ValueError, match="read-only"):
         trace(numpy_written, [X])
 

@@ -40,16 +40,6 @@ ADVICE: dict[str, tuple[Callable[..., Any], str, Callable[..., Any]]] = {
         "torch.where",
         lambda x: torch.where(x.sum() > 0, x, -x),
     ),
-    "index_add_": (
-        lambda x: torch.zeros(3, 6).index_add_(0, INDEX, x),
-        "(index[:, None] == torch.arange(n)).to(x.dtype).T @ x",
-        lambda x: (INDEX[:, None] == torch.arange(3)).to(x.dtype).T @ x[:1].expand(5, 6),
-    ),
-    "a mask that is written through": (
-        lambda x: (x * 2).__setitem__(x > 0, 0.0),
-        "torch.where",
-        lambda x: torch.where(x > 0, 0.0, x * 2),
-    ),
 }
 
 

@@ -62,3 +62,16 @@ class Picking(Layers):
         x = self.identity(x)
         found = self.done(self.network.add_non_zero(x.handle), torch.int32, (x.rank, count), None)
         return self.cast(self.shuffle(found, first=(1, 0)), torch.int64)
+
+    def scatter(self, x: Operand, indices: Operand, updates: Operand, axis: int | None) -> ITensor:
+        """Write updates along an axis, or where each row of indices says in the leading dims."""
+        dtype = x.dtype
+        if dtype == torch.bool:  # which only 11 takes
+            x, updates = self.cast(x, torch.int32), self.cast(updates, torch.int32)
+        x, i, u = self.tensor(x), self.tensor(self.cast(indices, torch.int32)), self.tensor(updates)
+        kinds = self.library.trt.ScatterMode
+        mode = kinds.ND if axis is None else kinds.ELEMENT
+        layer = self.network.add_scatter(x.handle, i.handle, u.handle, mode)
+        if layer is not None and axis is not None:
+            layer.axis = axis
+        return self.cast(self.done(layer, x.dtype, x.shape, None), dtype)

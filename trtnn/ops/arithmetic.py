@@ -448,7 +448,6 @@ def logical_not(input: TensorT) -> TensorT:
     return bind(Elementwise("XOR"), _truth(input), torch.tensor(True))
 
 
-@torch_function(torch.where)
 def where(condition: TensorT, input: Any = None, other: Any = None) -> TensorT:
     """Take ``input`` where ``condition`` holds, ``other`` elsewhere."""
     if input is None or other is None:

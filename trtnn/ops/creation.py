@@ -9,7 +9,7 @@ import torch
 
 from trtnn.errors import DTypeError, ShapeError, UnsupportedError
 from trtnn.ops.arithmetic import cast, require_fit, tensor_of
-from trtnn.ops.movement import expand
+from trtnn.ops.movement import expand, reshape
 from trtnn.ops.op import (
     Op,
     Spec,
@@ -21,20 +21,23 @@ from trtnn.ops.op import (
     spec_of,
     torch_function,
 )
+from trtnn.ops.slicing import cat
 from trtnn.sizes.dims import Expr, Size, ceil_div
 
 __all__ = [
     "Full",
     "Linspace",
     "arange",
-    "empty",
+    "fill",
     "full",
     "full_like",
     "new_full",
     "new_ones",
+    "new_tensor",
     "new_zeros",
     "ones",
     "ones_like",
+    "scalar_tensor",
     "zeros",
     "zeros_like",
 ]
@@ -201,11 +204,50 @@ def new_ones(input: TensorT, *size: Any, dtype: torch.dtype | None = None, **nam
     return new_full(input, _sizes(size, named), 1, dtype=dtype)
 
 
-@torch_function(torch.empty, torch.empty_like, T.new_empty)
-def empty(*size: Any, **named: Any) -> TensorT:
-    """Refuse: a graph has no uninitialised memory.
+# Memory that nothing is written to holds anything: of zeros, each run gives the same.
+torch_function(torch.empty)(zeros)
+torch_function(torch.empty_like)(zeros_like)
+torch_function(T.new_empty)(new_zeros)
 
-    Raises:
-        UnsupportedError: Always.
-    """
-    raise UnsupportedError("empty: a graph has no uninitialised memory", hint="use torch.zeros")
+
+@torch_function(torch.fill)
+def fill(input: TensorT, value: Any) -> TensorT:
+    """Return one number in the shape and dtype of ``input``."""
+    return full_like(input, value)
+
+
+def _stacked(data: Any, dtype: torch.dtype | None) -> TensorT:
+    """Return nested lists of numbers, sizes and scalars as one tensor."""
+    if not isinstance(data, (list, tuple)):
+        return tensor_of(data)
+    if not data:
+        return torch.tensor([], dtype=dtype)
+    parts = [_stacked(item, dtype) for item in data]
+    kind = parts[0]
+    for part in parts[1:]:
+        if shape_of(part) != shape_of(kind):
+            raise ShapeError(f"tensor: {spec_of(kind)} and {spec_of(part)} in one list")
+    common = spec_of(kind).dtype
+    for part in parts:
+        common = torch.promote_types(common, spec_of(part).dtype)
+    shape = (1, *shape_of(kind))
+    return cat([reshape(cast(part, common), shape) for part in parts])
+
+
+@torch_function(torch.tensor, torch.as_tensor)
+def tensor(data: Any, dtype: torch.dtype | None = None, **_: Any) -> TensorT:
+    """Return numbers and sizes, in lists or not, as a tensor; scalar tensors may be among them."""
+    made = _stacked(data, dtype)
+    return cast(made, dtype or spec_of(made).dtype)
+
+
+@torch_function(T.new_tensor)
+def new_tensor(input: TensorT, data: Any, dtype: torch.dtype | None = None, **_: Any) -> TensorT:
+    """Return numbers and sizes as a tensor, in the dtype that they have by themselves."""
+    return tensor(data, dtype=dtype)
+
+
+@torch_function(torch.scalar_tensor)
+def scalar_tensor(s: Any, *, dtype: torch.dtype | None = None, **_: Any) -> TensorT:
+    """Return a number or a size as a scalar, in the default dtype if none is given."""
+    return cast(tensor_of(s), dtype or torch.get_default_dtype())

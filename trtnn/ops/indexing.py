@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from trtnn.errors import DTypeError, ShapeError, UnsupportedError
-from trtnn.ops.arithmetic import add, mul
+from trtnn.ops.arithmetic import add, cast, mul
+from trtnn.ops.creation import full
 from trtnn.ops.masks import Column, columns_of, require_mask_fits, take_rows
 from trtnn.ops.movement import movedim, reshape
 from trtnn.ops.op import (
@@ -18,6 +19,7 @@ from trtnn.ops.op import (
     as_size,
     axis_of,
     bind,
+    broadcast,
     shape_of,
     spec_of,
     torch_function,
@@ -53,9 +55,10 @@ __all__ = [
 ]
 
 INDICES = (torch.int32, torch.int64)
+MASKS = (torch.bool, torch.uint8)
 
 
-def _require_indices(function: str, index: Spec) -> None:
+def require_indices(function: str, index: Spec) -> None:
     if index.dtype not in INDICES:
         raise DTypeError(
             f"{function}: expected int32 or int64 indices, got {index.dtype}",
@@ -97,7 +100,7 @@ class Place(Op):
     length: Size
 
     def infer(self, indices: Spec) -> Spec:
-        _require_indices("indexing", indices)
+        require_indices("indexing", indices)
         return indices
 
     def reference(self, indices: torch.Tensor) -> torch.Tensor:
@@ -121,7 +124,7 @@ class Gather(Op):
     nonnegative: bool = False
 
     def infer(self, x: Spec, indices: Spec) -> Spec:
-        _require_indices("gather", indices)
+        require_indices("gather", indices)
         head, tail = x.shape[: self.axis], x.shape[self.axis + 1 :]
         return Spec((*head, *indices.shape, *tail), x.dtype)
 
@@ -151,7 +154,7 @@ class GatherElements(Op):
     axis: int
 
     def infer(self, x: Spec, indices: Spec) -> Spec:
-        _require_indices("gather", indices)
+        require_indices("gather", indices)
         other = [i for i in range(x.rank) if i != self.axis]
         if x.rank != indices.rank or any(x.shape[i] != indices.shape[i] for i in other):
             raise ShapeError(f"gather: index {indices} does not fit {x} along dim {self.axis}")
@@ -175,6 +178,11 @@ def getitem(input: TensorT, index: Any) -> TensorT:
     tensor([[0, 1],
             [3, 4]])
     """
+    return _take(*cut_by(input, index))
+
+
+def cut_by(input: TensorT, index: Any) -> tuple[TensorT, list[tuple[int, Any]]]:
+    """Return what ints, slices and Nones leave of a tensor, and the index tensors at its dims."""
     items = _items(index, spec_of(input).rank)
     shape = shape_of(input)
     starts: list[Size] = []
@@ -183,14 +191,16 @@ def getitem(input: TensorT, index: Any) -> TensorT:
     result: list[Size] = []
     arrays: list[tuple[int, Any]] = []
     for item in items:
-        if item is None:
+        if item is None or (isinstance(item, Column) and item.fresh):
+            if item is not None:
+                arrays.append((len(result), item))
             result.append(1)
             continue
         length = shape[len(starts)]
         start: Size = 0
         size, stride = length, as_size(1)
         if isinstance(item, slice):
-            start, size, stride = _bounds(item, length)
+            start, size, stride = bounds_of(item, length)
         elif isinstance(item, (torch.Tensor, Column)):
             if isinstance(item, Column):
                 require_mask_fits(item, length)
@@ -203,24 +213,27 @@ def getitem(input: TensorT, index: Any) -> TensorT:
         if isinstance(item, (slice, torch.Tensor, Column)):
             result.append(size)
     cut = slice_of(input, tuple(starts), tuple(sizes), tuple(strides))
-    return _take(reshape(cut, tuple(result)), arrays)
+    return reshape(cut, tuple(result)), arrays
 
 
 def _items(index: Any, rank: int) -> list[Any]:
     """Return one item per axis (and Nones): Ellipsis filled in, lists and scalars converted."""
     items: list[Any] = []
     for item in items_of(index):
-        if isinstance(item, (bool, str, float)):
+        if isinstance(item, (str, float)):
             raise UnsupportedError(f"indexing: {item!r} as an index")
-        if isinstance(item, (list, tuple, range)):
+        if isinstance(item, bool):
+            item = torch.tensor(item)
+        elif isinstance(item, (list, tuple, range)):
             item = torch.tensor(list(item), dtype=None if item else torch.int64)
         elif hasattr(item, "__array__") and not isinstance(item, torch.Tensor):
             item = torch.tensor(item)
-        if isinstance(item, torch.Tensor) and spec_of(item).dtype == torch.bool:
-            items += columns_of(item)
+        if isinstance(item, torch.Tensor) and spec_of(item).dtype in MASKS:
+            items += columns_of(cast(item, torch.bool))
         else:
             items.append(_array(item) if isinstance(item, torch.Tensor) else item)
-    used = sum(item is not None and item is not Ellipsis for item in items)
+    fresh = (isinstance(item, Column) and item.fresh for item in items)
+    used = sum(item is not None and item is not Ellipsis for item in items) - sum(fresh)
     if used > rank:
         raise ShapeError(f"indexing: {used} indices for a tensor of rank {rank}")
     rest = [slice(None)] * (rank - used)
@@ -233,15 +246,13 @@ def _items(index: Any, rank: int) -> list[Any]:
 
 def _array(item: torch.Tensor) -> Any:
     spec, known = spec_of(item), known_of(item)
-    if spec.dtype == torch.uint8:
-        raise UnsupportedError("indexing: a uint8 mask", hint="convert it with .bool()")
-    _require_indices("indexing", spec)
+    require_indices("indexing", spec)
     if known is not None and not spec.shape:
         return int(known)
     return item
 
 
-def _bounds(item: slice, length: Size) -> tuple[Size, Size, Size]:
+def bounds_of(item: slice, length: Size) -> tuple[Size, Size, Size]:
     """Return start, size and step of a Python slice, clamped as PyTorch clamps."""
     step = 1 if item.step is None else as_size(item.step)
     if not isinstance(step, int) or step < 1:
@@ -268,36 +279,59 @@ def _take(input: TensorT, arrays: list[tuple[int, Any]]) -> TensorT:
 
     A scalar selects, as an int does, so that what stands beside it counts as adjacent.
     """
-    scalars = [axis for axis, item in arrays if not isinstance(item, Column) and not item.dim()]
     for axis, item in reversed(arrays):
-        if axis in scalars:
-            input = _gather(input, item, axis)
-    rest = [(a - sum(s < a for s in scalars), item) for a, item in arrays if a not in scalars]
+        if is_scalar(item):
+            input = gather_along(input, item, axis)
+    rest = without_scalars(arrays)
     if not rest:
         return input
     axes, items = [a for a, _ in rest], [t for _, t in rest]
-    picked = [t for t in items if isinstance(t, Column)]
+    columns = [t for t in items if isinstance(t, Column)]
     if len(items) == 1:
-        if picked:
-            return bind(Gather(axes[0], True), input, picked[0].tensor())
-        return _gather(input, items[0], axes[0])
+        if columns:
+            return bind(Gather(axes[0], True), input, columns[0].tensor())
+        return gather_along(input, items[0], axes[0])
+    if one_mask(items):
+        return take_rows(input, axes[0], columns)
+    moved, first, flat = merged(input, axes, items)
+    return bind(Gather(first, True), moved, flat)
+
+
+def is_scalar(item: Any) -> bool:
+    """Say whether an index tensor selects, as an int does."""
+    return not isinstance(item, Column) and not shape_of(item)
+
+
+def without_scalars(arrays: list[tuple[int, Any]]) -> list[tuple[int, Any]]:
+    """Return the index tensors that are no scalars, at the dims that those leave."""
+    scalars = [axis for axis, item in arrays if is_scalar(item)]
+    return [(a - sum(s < a for s in scalars), t) for a, t in arrays if a not in scalars]
+
+
+def one_mask(items: list[Any]) -> bool:
+    """Say whether index tensors are all the columns of one mask."""
+    return all(isinstance(t, Column) and t.mask is getattr(items[0], "mask", None) for t in items)
+
+
+def merged(input: TensorT, axes: list[int], items: list[Any]) -> tuple[TensorT, int, TensorT]:
+    """Return a tensor with the indexed dims as one, that dim, and its indices from the front."""
     first = axes[0]
-    if len({id(c.rows) for c in picked}) == 1 and len(picked) == len(items):
-        return take_rows(input, first, picked)
     if axes != list(range(first, first + len(axes))):
         input, first = movedim(input, axes, list(range(len(axes)))), 0
     shape = shape_of(input)
     lengths = shape[first : first + len(axes)]
+    vectors = [t.tensor() if isinstance(t, Column) else t for t in items]
+    broadcast("indexing", *map(shape_of, vectors))
     flat = None
-    for axis, item in enumerate(items, first):  # which broadcast as they are added
+    for axis, (item, vector) in enumerate(zip(items, vectors, strict=True), first):
         length = shape[axis]
-        place = item.tensor() if isinstance(item, Column) else _place(item, axis, length)
+        place = vector if isinstance(item, Column) else from_front(vector, axis, length)
         flat = place if flat is None else add(mul(flat, length), place)
-    merged = (*shape[:first], product(lengths), *shape[first + len(axes) :])
-    return bind(Gather(first, True), reshape(input, merged), flat)
+    one = (*shape[:first], product(lengths), *shape[first + len(axes) :])
+    return reshape(input, one), first, flat
 
 
-def _is_inside(index: TensorT, axis: int, length: Size, *, signed: bool) -> bool | None:
+def require_inside_known(index: TensorT, axis: int, length: Size, *, signed: bool) -> bool | None:
     """Say whether a known index is never negative; return None for one that is not known.
 
     Raises:
@@ -318,17 +352,17 @@ def _is_inside(index: TensorT, axis: int, length: Size, *, signed: bool) -> bool
     return low >= 0
 
 
-def _place(index: TensorT, axis: int, length: Size) -> TensorT:
+def from_front(index: TensorT, axis: int, length: Size) -> TensorT:
     """Return an index tensor with negative entries counted from the front."""
-    inside = _is_inside(index, axis, length, signed=True)
+    inside = require_inside_known(index, axis, length, signed=True)
     static = isinstance(length, int)
     return index if inside and static else bind(Place(axis, length), index)
 
 
-def _gather(input: TensorT, index: TensorT, axis: int, *, signed: bool = True) -> TensorT:
+def gather_along(input: TensorT, index: TensorT, axis: int, *, signed: bool = True) -> TensorT:
     """Gather along one axis; unless ``signed``, no index is negative."""
     length = shape_of(input)[axis]
-    inside = _is_inside(index, axis, length, signed=signed)
+    inside = require_inside_known(index, axis, length, signed=signed)
     if inside is False and isinstance(length, int):
         index, inside = bind(Place(axis, length), index), True
     return bind(Gather(axis, not signed or bool(inside)), input, index)
@@ -344,8 +378,10 @@ def index_select(input: TensorT, dim: int, index: TensorT) -> TensorT:
     axis = axis_of("index_select", dim, spec_of(input).rank)
     if spec_of(index).rank > 1:
         raise ShapeError(f"index_select: expected a vector of indices, got {spec_of(index)}")
-    _require_indices("index_select", spec_of(index))
-    return _gather(input, reshape(index, -1), axis, signed=False)
+    require_indices("index_select", spec_of(index))
+    if not shape_of(input):
+        return input
+    return gather_along(input, reshape(index, -1), axis, signed=False)
 
 
 @torch_function(torch.gather, torch.Tensor.gather)
@@ -356,18 +392,19 @@ def gather(input: TensorT, dim: int, index: TensorT, *, sparse_grad: bool = Fals
     tensor([[2],
             [3]])
     """
+    axis, result = axis_of("gather", dim, spec_of(input).rank), shape_of(index)
+    if 0 in result:
+        return full(result, 0, dtype=spec_of(input).dtype)
+    input, index = (t if shape_of(t) else reshape(t, 1) for t in (input, index))
     shape, wanted = shape_of(input), shape_of(index)
-    axis = axis_of("gather", dim, len(shape))
     if len(shape) != len(wanted):
         raise ShapeError(f"gather: index has {len(wanted)} dims, input has {len(shape)}")
     sizes = tuple(s if i == axis else w for i, (s, w) in enumerate(zip(shape, wanted, strict=True)))
     if any(decide("gt", w, s) for w, s in zip(sizes, shape, strict=True)):
         raise ShapeError(f"gather: index {spec_of(index)} is larger than {spec_of(input)}")
-    if not shape:
-        return input
-    _is_inside(index, axis, shape[axis], signed=False)
+    require_inside_known(index, axis, shape[axis], signed=False)
     input = slice_of(input, (0,) * len(shape), sizes, (1,) * len(shape))
-    return bind(GatherElements(axis), input, index)
+    return reshape(bind(GatherElements(axis), input, index), result)
 
 
 @torch_function(torch.nn.functional.embedding)
@@ -391,8 +428,8 @@ def embedding(
         raise UnsupportedError("embedding: max_norm changes the table while it is read")
     if spec_of(weight).rank != 2:
         raise ShapeError(f"embedding: expected a table of rank 2, got {spec_of(weight)}")
-    _require_indices("embedding", spec_of(input))
-    return _gather(weight, input, 0, signed=False)
+    require_indices("embedding", spec_of(input))
+    return gather_along(weight, input, 0, signed=False)
 
 
 @torch_function(torch.embedding)

@@ -21,7 +21,7 @@ from trtnn.ops.op import (
     torch_function,
     unmet,
 )
-from trtnn.ops.slicing import Slice, cat, narrow, select
+from trtnn.ops.slicing import Slice, cat, known_of, narrow, select
 from trtnn.sizes.dims import Size, bounds, ceil_div, decide, failures, maximum, minimum
 
 __all__ = [
@@ -133,6 +133,11 @@ def tensor_split(input: TensorT, indices_or_sections: Any, dim: int = 0) -> tupl
     shape = shape_of(input)
     axis = axis_of("tensor_split", dim, len(shape))
     total = shape[axis]
+    if isinstance(indices_or_sections, torch.Tensor):
+        known = known_of(indices_or_sections)
+        if known is None:
+            raise UnsupportedError("tensor_split: where to cut depends on data", hint="give ints")
+        indices_or_sections = known.tolist()
     if isinstance(indices_or_sections, int):
         base, more = total // indices_or_sections, total % indices_or_sections
         starts = [i * base + minimum(i, more) for i in range(indices_or_sections)]

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from trtnn.errors import DTypeError, ShapeError, UnsupportedError
+from trtnn.errors import DTypeError, ShapeError
+from trtnn.ops.arithmetic import where
 from trtnn.ops.movement import broadcast_tensors, movedim, reshape
 from trtnn.ops.op import Op, Spec, TensorT, bind, recorder_of, shape_of, spec_of, torch_function
-from trtnn.ops.slicing import known_of, select
+from trtnn.ops.slicing import along, known_of, select
 from trtnn.sizes.dims import Expr, Size, bounds, decide, product, symbols
 from trtnn.sizes.expressions import DataSymbol
 
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
     from trtnn.lower.network import ITensor, Net
 
 __all__ = ["GatherND", "NonZero", "masked_select", "nonzero"]
+
+
+@torch_function(torch.where)
+def where_or_nonzero(condition: TensorT, input: Any = None, other: Any = None) -> Any:
+    """Take ``input`` where ``condition`` holds, ``other`` elsewhere; alone, the places of it."""
+    if input is None and other is None:
+        return nonzero(condition, as_tuple=True)
+    return where(condition, input, other)
 
 
 def depends_on_data(*sizes: Size) -> bool:
@@ -34,10 +43,6 @@ class NonZero(Op):
     count: Size
 
     def infer(self, x: Spec) -> Spec:
-        if not x.shape:
-            raise UnsupportedError(
-                "nonzero: TensorRT takes no scalar", hint="reshape it to one entry: x.reshape(1)"
-            )
         return Spec((self.count, x.rank), torch.int64)
 
     def reference(self, x: torch.Tensor) -> torch.Tensor:
@@ -90,6 +95,9 @@ def nonzero(input: TensorT, *, as_tuple: bool = False) -> Any:
     tensor([[1],
             [2]])
     """
+    if not shape_of(input):  # as a vector of one, whose place a scalar has no dim for
+        row = nonzero(reshape(input, 1), as_tuple=as_tuple)
+        return row if as_tuple else along(row, 1, 0, 0)
     count: Size = 0
     recorder = recorder_of(input)
     if recorder is not None and known_of(input) is None:
@@ -106,12 +114,25 @@ def nonzero(input: TensorT, *, as_tuple: bool = False) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """One of the index tensors that a mask stands for: what ``nonzero`` says of one dim."""
+    """One of the index tensors that a mask stands for: what ``nonzero`` says of one dim.
 
-    rows: TensorT
+    A scalar mask is one of a ``fresh`` dim of size 1. ``found`` holds the rows that all columns of
+    a mask share, once they are asked for.
+    """
+
+    mask: TensorT
     place: int
     size: Size
+    fresh: bool
+    found: list[TensorT]
     _trtnn_leaf: ClassVar[bool] = True
+
+    @property
+    def rows(self) -> TensorT:
+        """Return what ``nonzero`` says of the mask."""
+        if not self.found:
+            self.found.append(nonzero(self.mask))
+        return self.found[0]
 
     def tensor(self) -> TensorT:
         """Return the indices as a vector."""
@@ -120,13 +141,10 @@ class Column:
 
 
 def columns_of(mask: TensorT) -> list[Column]:
-    """Return one column per dim of a mask."""
-    if not shape_of(mask):
-        raise UnsupportedError(
-            "indexing: a scalar mask adds a dim of size 0 or 1", hint="use torch.where"
-        )
-    rows = nonzero(mask)
-    return [Column(rows, place, size) for place, size in enumerate(shape_of(mask))]
+    """Return one column per dim of a mask, one also for a scalar."""
+    fresh, found = not shape_of(mask), list[TensorT]()
+    mask = reshape(mask, 1) if fresh else mask
+    return [Column(mask, place, s, fresh, found) for place, s in enumerate(shape_of(mask))]
 
 
 def require_mask_fits(column: Column, length: Size) -> None:

@@ -59,6 +59,7 @@ __all__ = [
 # The getters of properties; type checkers see plain tensors.
 _GETTERS: Any = torch.Tensor
 _T, _MT = _GETTERS.T.__get__, _GETTERS.mT.__get__
+_H, _MH = _GETTERS.H.__get__, _GETTERS.mH.__get__
 
 
 @dataclass(frozen=True, repr=False)
@@ -323,7 +324,7 @@ def transpose(input: TensorT, dim0: int, dim1: int) -> TensorT:
     return permute(input, order)
 
 
-@torch_function(torch.t, torch.Tensor.t, _T)
+@torch_function(torch.t, torch.Tensor.t, _T, _H)
 def t(input: TensorT) -> TensorT:
     """Transpose a matrix; a vector or a scalar stays.
 
@@ -336,7 +337,7 @@ def t(input: TensorT) -> TensorT:
     return permute(input, list(reversed(range(rank))))
 
 
-@torch_function(_MT, torch.adjoint, torch.Tensor.adjoint)
+@torch_function(_MT, _MH, torch.adjoint, torch.Tensor.adjoint)
 def mT(input: TensorT) -> TensorT:
     """Swap the last two dims."""
     if spec_of(input).rank < 2:
@@ -373,7 +374,14 @@ def contiguous(input: TensorT, memory_format: Any = None) -> TensorT:
     return input
 
 
-@torch_function(torch.Tensor.detach, torch.detach)
+@torch_function(
+    torch.Tensor.detach,
+    torch.detach,
+    torch.resolve_conj,
+    torch.Tensor.resolve_conj,
+    torch.resolve_neg,
+    torch.Tensor.resolve_neg,
+)
 def detach(input: TensorT) -> TensorT:
     """Return the input: a graph has no gradients."""
     return input
@@ -457,20 +465,12 @@ def repeat(input: TensorT, *repeats: Any) -> TensorT:
     return reshape(result, tuple(c * s for c, s in zip(counts, shape, strict=True)))
 
 
-@torch_function(torch.repeat_interleave, torch.Tensor.repeat_interleave)
-def repeat_interleave(
-    input: TensorT, repeats: Any, dim: int | None = None, *, output_size: Any = None
-) -> TensorT:
+def repeat_interleave(input: TensorT, repeats: Any, dim: int | None = None) -> TensorT:
     """Repeat each entry along ``dim`` a number of times, the same for all.
-
-    Raises:
-        UnsupportedError: ``repeats`` is a tensor of several counts.
 
     >>> repeat_interleave(torch.tensor([1, 2]), 2)
     tensor([1, 1, 2, 2])
     """
-    if isinstance(repeats, torch.Tensor) and spec_of(repeats).shape not in ((), (1,)):
-        raise UnsupportedError("repeat_interleave: expected one count, got a tensor of counts")
     count = as_size(repeats)
     input = flatten(input) if dim is None else input
     shape = shape_of(input)

@@ -7,11 +7,24 @@ from typing import Any
 import torch
 
 from trtnn.errors import ShapeError, UnsupportedError
-from trtnn.ops.arithmetic import add, cast, eq, ge, le, lt, maximum, mul, sub, tensor_of, where
+from trtnn.ops.arithmetic import (
+    Elementwise,
+    add,
+    cast,
+    eq,
+    ge,
+    le,
+    lt,
+    maximum,
+    mul,
+    sub,
+    tensor_of,
+    where,
+)
 from trtnn.ops.creation import arange
 from trtnn.ops.division import div
 from trtnn.ops.movement import broadcast_tensors, reshape, unsqueeze
-from trtnn.ops.op import TensorT, as_size, shape_of, spec_of, torch_function
+from trtnn.ops.op import TensorT, as_size, bind, shape_of, spec_of, torch_function
 from trtnn.sizes.dims import Expr, Size
 
 __all__ = ["eye", "linspace", "meshgrid", "outer", "tril", "triu"]
@@ -83,6 +96,24 @@ def linspace(
     half = tensor_of(count // 2)
     early = lt(arange(count), maximum(half, 1))
     return cast(where(early, forward, backward), kind)
+
+
+@torch_function(torch.logspace)
+def logspace(
+    start: Any,
+    end: Any,
+    steps: Any,
+    base: Any = 10.0,
+    *,
+    dtype: torch.dtype | None = None,
+    **_: Any,
+) -> TensorT:
+    """Return ``base`` to the powers that ``linspace`` gives."""
+    kind = dtype or torch.get_default_dtype()
+    if not kind.is_floating_point:
+        raise UnsupportedError(f"logspace: expected a floating dtype, got {kind}")
+    powers = linspace(start, end, steps, dtype=torch.float32)
+    return cast(bind(Elementwise("POW"), tensor_of(float(base)), powers), kind)
 
 
 def _number(value: Any) -> Any:

@@ -155,11 +155,13 @@ def slice_of(input: TensorT, start: Sizes, size: Sizes, stride: Sizes) -> Tensor
     return bind(Slice(start, size, stride), input)
 
 
-def along(input: TensorT, axis: int, start: Size, size: Size) -> TensorT:
+def along(input: TensorT, axis: int, start: Size, size: Size, step: Size = 1) -> TensorT:
+    """Cut one axis."""
     shape = shape_of(input)
     starts = tuple(start if i == axis else 0 for i in range(len(shape)))
     sizes = tuple(size if i == axis else s for i, s in enumerate(shape))
-    return slice_of(input, starts, sizes, (1,) * len(shape))
+    steps = tuple(step if i == axis else 1 for i in range(len(shape)))
+    return slice_of(input, starts, sizes, steps)
 
 
 def position_of(function: str, index: Size, length: Size) -> Size:
@@ -174,7 +176,6 @@ def position_of(function: str, index: Size, length: Size) -> Size:
     return place
 
 
-@torch_function(torch.narrow, torch.Tensor.narrow)
 def narrow(input: TensorT, dim: int, start: Any, length: Any) -> TensorT:
     """Take ``length`` entries of ``dim`` from ``start`` on.
 

@@ -67,6 +67,11 @@ COPIES = frozenset(
         *(torch.concatenate, torch.stack, T.repeat_interleave, torch.repeat_interleave),
         *(torch.flip, torch.nn.functional.pad, torch.hstack, torch.vstack, torch.dstack),
         *(T.index_select, torch.index_select, T.gather, torch.gather, T.roll, torch.roll),
+        *(getattr(torch, name) for name in dir(torch) if name.endswith("_copy")),
+        *(T.narrow_copy, torch.column_stack, torch.row_stack, torch.block_diag, torch.rot90),
+        *(T.rot90, T.diag_embed, torch.diag_embed, T.diagflat, torch.diagflat, torch.fliplr),
+        *(T.fliplr, torch.flipud, T.flipud, torch.tensor, T.take, torch.take, T.take_along_dim),
+        *(torch.take_along_dim, T.index_put, torch.index_put, T.scatter, torch.scatter, T.put),
     }
 )
 """Results never share memory with an operand, even where the graph's value is the same."""
@@ -116,6 +121,7 @@ NAMES = {
     "axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other",
     "self": "input", "axis0": "dim0", "axis1": "dim1", "train": "training",
     "split_size": "split_size_or_sections", "indices": "indices_or_sections",
+    "element": "elements", "test_element": "test_elements", "input": "tensor", "tensor": "input",
     "sections": "indices_or_sections", "tensor_indices_or_sections": "indices_or_sections",
 }  # fmt: skip
 """Other names that PyTorch has for an argument, some of them for NumPy's sake."""
@@ -147,14 +153,7 @@ def out_of_place(function: Any) -> Any | None:
     return None
 
 
-ADDED = (
-    "multiply by rows of zeros and ones, which adds what has one index: "
-    "(index[:, None] == torch.arange(n)).to(x.dtype).T @ x"
-)
-CHOSEN = "choose with a mask: torch.where(mask, new, old)"
 INSTEAD = {
-    **dict.fromkeys(("index_add", "scatter_add", "index_reduce", "scatter_reduce"), ADDED),
-    **dict.fromkeys(("masked_scatter", "index_fill", "index_copy", "scatter", "put"), CHOSEN),
     "fused_moving_avg_obs_fake_quant": (
         "use torch.ao.quantization.FakeQuantize, and disable_observer: the fused one finds its "
         "scales anew on each call"

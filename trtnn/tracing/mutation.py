@@ -12,9 +12,12 @@ from trtnn.errors import DTypeError, UnsupportedError
 from trtnn.graph.program import change, storage_of
 from trtnn.graph.tensor import Path, Tensor, family_of, root_of, tensors_in
 from trtnn.ops.arithmetic import cast, tensor_of
-from trtnn.ops.indexing import Slice, cat
+from trtnn.ops.assignment import fitting, put_at
+from trtnn.ops.indexing import Slice, cut_by
 from trtnn.ops.movement import Expand, Shuffle, expand, permute, reshape
 from trtnn.ops.op import TABLE, Op, bind, spec_of
+from trtnn.ops.scattering import replaced
+from trtnn.sizes.dims import decide
 from trtnn.source import find_user_line
 from trtnn.tracing import calls
 from trtnn.tracing.known import view_of
@@ -147,7 +150,7 @@ def write(recorder: Recorder, function: Any, args: tuple[Any, ...], kwargs: dict
     if name in ("zero_", "fill_"):
         value = 0 if name == "zero_" else args[1] if len(args) > 1 else kwargs["value"]
         return assign(recorder, target, TABLE[torch.full_like](target, value))
-    base = calls.out_of_place(function)
+    base = function if function in TABLE else calls.out_of_place(function)
     if base is None or TABLE.get(base) is None:
         raise UnsupportedError(f"{name} has no lowering yet", hint=calls.instead_of(name))
     args, kwargs = calls.named(TABLE[base], args, kwargs)
@@ -159,33 +162,21 @@ def write(recorder: Recorder, function: Any, args: tuple[Any, ...], kwargs: dict
 
 
 def _set_item(recorder: Recorder, target: Tensor, index: Any, value: Any) -> None:
-    if calls.copies_by_index(index):
-        raise UnsupportedError(
-            "assignment through an index tensor, a list or a mask",
-            hint="use torch.where, or index with ints and slices",
-        )
     materialise(recorder, target)
-    view = TABLE[torch.Tensor.__getitem__](target, index)
+    view, arrays = cut_by(target, index)
     if view is not target:
         start, ops = _trace_back(recorder, (target._trtnn_value,), view._trtnn_value)
-        if start is None:
-            raise UnsupportedError(
-                "assignment through an index that is a traced tensor",
-                hint="use torch.where, or index with ints and slices",
-            )
+        assert start is not None
         _link_view(target, view, ops)
-    assign(recorder, view, _fitting(value, view))
-
-
-def _fitting(value: Any, view: Tensor) -> Any:
-    """Drop leading sizes of 1 that the target lacks: ``x[0] = y[None]`` is taken by PyTorch."""
+    if not arrays:
+        rank = view._trtnn_spec.rank
+        fits = fitting(value, rank) if isinstance(value, torch.Tensor) else value
+        assign(recorder, view, fits)
+        return
+    new = value if isinstance(value, torch.Tensor) else tensor_of(value, view._trtnn_spec.dtype)
     if not isinstance(value, torch.Tensor):
-        return value
-    shape, rank = spec_of(value).shape, view._trtnn_spec.rank
-    extra = len(shape) - rank
-    if extra > 0 and all(size == 1 for size in shape[:extra]):
-        return reshape(value, shape[extra:])
-    return value
+        new = cast(new, view._trtnn_spec.dtype)
+    assign(recorder, view, put_at(view, arrays, new))
 
 
 def materialise(recorder: Recorder, target: Tensor) -> None:
@@ -318,37 +309,13 @@ def scatter(op: Op, before: Tensor, new: Tensor) -> Any:
         moved = tuple(shape[i] for i in first)
         result: Any = permute(new, _inverse(op.second)) if op.second else new
         return permute(reshape(result, moved), _inverse(first))
-    if isinstance(op, Slice) and all(step == 1 for step in op.stride):
-        return _scatter_slice(op, before, new, 0)
+    if isinstance(op, Slice) and all(decide("ge", step, 1) for step in op.stride):
+        return replaced(before, op.start, op.size, op.stride, new)
     raise UnsupportedError(
         f"in-place write through {op.name}",
-        hint="write to a slice with step 1, or build the result with torch.cat or torch.where",
+        hint="clone it first: PyTorch does not write where entries share memory",
     )
 
 
 def _inverse(permutation: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(permutation.index(i) for i in range(len(permutation)))
-
-
-def _scatter_slice(op: Slice, before: Tensor, new: Any, axis: int) -> Any:
-    shape = before._trtnn_spec.shape
-    if axis == len(shape):
-        return new
-    start, size = op.start[axis], op.size[axis]
-    if start == 0 and size == shape[axis]:
-        return _scatter_slice(op, before, new, axis + 1)
-    middle = _cut(before, axis, start, size)
-    parts = [_scatter_slice(op, middle, new, axis + 1)]
-    if start != 0:
-        parts.insert(0, _cut(before, axis, 0, start))
-    end = start + size
-    if shape[axis] != end:
-        parts.append(_cut(before, axis, end, shape[axis] - end))
-    return cat(parts, axis)
-
-
-def _cut(tensor: Tensor, axis: int, start: Any, size: Any) -> Any:
-    shape = tensor._trtnn_spec.shape
-    starts = tuple(start if i == axis else 0 for i in range(len(shape)))
-    sizes = tuple(size if i == axis else s for i, s in enumerate(shape))
-    return bind(Slice(starts, sizes, (1,) * len(shape), "STRICT_BOUNDS"), tensor)
