@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -31,6 +32,7 @@ from trtnn.trt.listening import Log, watching
 from trtnn.trt.memory_formats import check_format, require_format
 from trtnn.trt.progress import display, uninterrupted
 from trtnn.trt.refitting import give_weights
+from trtnn.trt.stacks import on_a_deep_stack
 from trtnn.trt.tensors import DTYPES, TensorFacts, dtype_name, tensor_facts
 
 # Observed on a GPU: execute_v2 runs on a blocking stream of its own, so that CUDA itself makes it
@@ -106,6 +108,11 @@ class Target:
     @property
     def tells_types_at_once(self) -> bool:
         """Whether a layer's tensors have their types before the build: 8.6 says FLOAT of halves."""
+        return self.package == RTX
+
+    @property
+    def recurses(self) -> bool:
+        """Whether a build goes down the network layer by layer, on the stack."""
         return self.package == RTX
 
     @property
@@ -395,7 +402,10 @@ class TensorRT:
             uninterrupted() as kept,
             watching(self.trt, self.log, config, shown, kept) as watch,
         ):
-            plan = builder.build_serialized_network(network, config)
+            plan = on_a_deep_stack(
+                network.num_layers if self.target.recurses else 0,
+                partial(builder.build_serialized_network, network, config),
+            )
         if watch.broken is not None:
             warnings.warn(f"the progress cannot be shown: {watch.broken!r}", stacklevel=2)
         if plan is None:
