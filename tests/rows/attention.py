@@ -13,13 +13,18 @@ sdpa = F.scaled_dot_product_attention
 
 
 def multi_head(
-    need_weights: bool, dropout: float = 0.0, bias_k: torch.Tensor | None = None, **names: object
+    need_weights: bool,
+    dropout: float = 0.0,
+    bias_k: torch.Tensor | None = None,
+    bias_v: torch.Tensor | None = None,
+    zeros: bool = False,
+    **names: object,
 ) -> object:
     """Return self-attention of width 8 with two heads."""
 
     def attend(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> object:
         result = F.multi_head_attention_forward(
-            x, x, x, 8, 2, w, b, bias_k, None, False, dropout, out, None, dropout > 0.0,
+            x, x, x, 8, 2, w, b, bias_k, bias_v, zeros, dropout, out, None, dropout > 0.0,
             need_weights=need_weights, **names,  # type: ignore[arg-type]
         )  # fmt: skip
         return result if need_weights else result[0]
@@ -41,6 +46,7 @@ MHA = (T(S, B, 8), C(24, 8), C(24), C(8, 8))
 MHA_STATIC = (T(3, 2, 8), *MHA[1:])
 PADDING = torch.tensor([[False, False, True], [False, True, True]])
 ADDED = torch.zeros(2, 3).masked_fill(PADDING, float("-inf"))
+BIAS = torch.linspace(-1, 1, 8).view(1, 1, 8)
 CAUSAL = torch.ones(3, 3, dtype=BOOL).triu(1)
 
 ROWS: list[Row] = [
@@ -56,9 +62,10 @@ ROWS: list[Row] = [
     Row(multi_head(False), *MHA, name="multi_head_attention"),
     Row(multi_head(True), *MHA, name="multi_head_attention with weights"),
     Row(multi_head(True, average_attn_weights=False), *MHA, name="weights of each head"),
-    Row(sdpa, *(T(1, 2, 3, 4),) * 3, enable_gqa=True, raises=UnsupportedError),
+    Row(sdpa, T(B, 4, S, 4), *(T(B, 2, S, 4),) * 2, enable_gqa=True, name="heads in groups"),
+    Row(sdpa, T(1, 3, 2, 4), *(T(1, 2, 2, 4),) * 2, enable_gqa=True, raises=ShapeError),
     Row(sdpa, *(T(1, 2, 3, 4),) * 3, C(3, 3), is_causal=True, raises=UnsupportedError),
-    Row(sdpa, T(2, 3, 4), T(3, 4), T(3, 4), raises=ShapeError),
+    Row(sdpa, T(2, 3, 4), T(S, 4), T(S, 4), name="attention of two ranks"),
     Row(sdpa, *(T(1, 2, 3, S),) * 3, raises=UnsupportedError, name="a head size that is a Dim"),
     Row(sdpa, *(T(1, 2, 3, S),) * 3, scale=1.0, name="a head size that is a Dim, with a scale"),
     Row(sdpa, *(T(B, 2, 1, S, 4),) * 3, is_causal=True, name="causal, rank 5"),
@@ -93,5 +100,16 @@ ROWS: list[Row] = [
     Row(multi_head(False), T(3, 2, 7), *MHA[1:], raises=ShapeError, name="width 7"),
     Row(apart, T(S, 8), T(4, 6), *(C(8, w) for w in (8, 6, 6)), C(8, 8), name="kdim, no batch"),
     Row(multi_head(False, dropout=0.1), *MHA, raises=UnsupportedError),
-    Row(multi_head(False, bias_k=torch.ones(1, 1, 8)), *MHA, raises=UnsupportedError),
+    Row(
+        multi_head(True, bias_k=BIAS, bias_v=-BIAS, key_padding_mask=PADDING, zeros=True),
+        *MHA_STATIC,
+        name="bias_k, zeros and a padding mask",
+    ),
+    Row(multi_head(False, bias_k=BIAS, bias_v=BIAS), *MHA, name="bias_k"),
+    Row(multi_head(False, zeros=True, attn_mask=torch.zeros(3, 3)), *MHA_STATIC, name="zeros"),
+    Row(
+        multi_head(True, static_k=torch.ones(4, 5, 4), static_v=torch.ones(4, 5, 4)),
+        *MHA_STATIC,
+        name="static keys",
+    ),
 ]

@@ -203,7 +203,11 @@ class Windows(Layers):
                 trt.ResizeCoordinateTransformation, coordinates
             )
             if mode == "NEAREST":
-                layer.nearest_rounding = trt.ResizeRoundMode.FLOOR
+                # HALF_PIXEL gives the place of an entry's middle, from which half is taken again.
+                rounding = "HALF_UP" if coordinates == "HALF_PIXEL" else "FLOOR"
+                layer.nearest_rounding = getattr(trt.ResizeRoundMode, rounding)
+            if mode == "CUBIC":
+                layer.cubic_coeff = -0.75
             if coordinates == "ALIGN_CORNERS":
                 layer.selector_for_single_pixel = trt.ResizeSelector.UPPER
             if is_static(size):
@@ -211,6 +215,22 @@ class Windows(Layers):
             else:
                 layer.set_input(1, self.size_vector(size))
         return self.done(layer, x.dtype, size, x.dtype)
+
+    def local_response(self, x: Operand, size: int, alpha: float, beta: float, k: float) -> ITensor:
+        x = self.tensor(x)
+        layer = self.network.add_lrn(x.handle, size, alpha, beta, k)
+        return self.done(layer, x.dtype, x.shape, x.dtype)
+
+    def grid_sample(
+        self, x: Operand, grid: Operand, mode: str, padding: str, align_corners: bool
+    ) -> ITensor:
+        x, grid, trt = self.tensor(x), self.tensor(grid), self.library.trt
+        layer = self.network.add_grid_sample(x.handle, grid.handle)
+        if layer is not None:
+            layer.interpolation_mode = getattr(trt.InterpolationMode, mode)
+            layer.sample_mode = getattr(trt.SampleMode, padding)
+            layer.align_corners = align_corners
+        return self.done(layer, x.dtype, (*x.shape[:2], *grid.shape[1:3]), x.dtype)
 
     def normalization(
         self,

@@ -1,9 +1,11 @@
 """The ops: one class per TensorRT layer kind, and the torch callables made of them."""
 
 from trtnn.ops.accumulation import *
+from trtnn.ops.adaptive import *
 from trtnn.ops.arithmetic import *
 from trtnn.ops.assignment import *
 from trtnn.ops.attention import *
+from trtnn.ops.bags import *
 from trtnn.ops.bitwise import *
 from trtnn.ops.conversion import *
 from trtnn.ops.convolution import *
@@ -14,6 +16,7 @@ from trtnn.ops.diagonals import *
 from trtnn.ops.distances import *
 from trtnn.ops.division import *
 from trtnn.ops.einsum import *
+from trtnn.ops.folding import *
 from trtnn.ops.indexing import *
 from trtnn.ops.joining import *
 from trtnn.ops.lookups import *
@@ -23,6 +26,7 @@ from trtnn.ops.moments import *
 from trtnn.ops.movement import *
 from trtnn.ops.normalization import *
 from trtnn.ops.norms import *
+from trtnn.ops.padding import *
 from trtnn.ops.pointwise import *
 from trtnn.ops.pooling import *
 from trtnn.ops.positions import *
@@ -33,7 +37,10 @@ from trtnn.ops.ranking import *
 from trtnn.ops.reduction import *
 from trtnn.ops.refusals import *
 from trtnn.ops.resizing import *
+from trtnn.ops.responses import *
+from trtnn.ops.sampling import *
 from trtnn.ops.scattering import *
+from trtnn.ops.shuffling import *
 from trtnn.ops.sorting import *
 from trtnn.ops.stacking import *
 from trtnn.ops.unary import *

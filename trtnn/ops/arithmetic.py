@@ -323,7 +323,8 @@ def _require_alpha(alpha: Any, dtype: torch.dtype) -> None:
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> TensorT:
     """Subtract ``alpha * other``."""
     for operand in (input, other):
-        if isinstance(operand, bool) or getattr(operand, "dtype", None) == torch.bool:
+        tensor = isinstance(operand, torch.Tensor)
+        if isinstance(operand, bool) or (tensor and spec_of(operand).dtype == torch.bool):
             raise DTypeError(
                 "sub: expected numbers, got torch.bool",
                 hint="use torch.logical_xor or ~, or convert with .int()",

@@ -10,10 +10,18 @@ import torch
 
 from trtnn.errors import ShapeError, UnsupportedError
 from trtnn.ops.arithmetic import add, cast, logical_and, logical_not, mul, where
-from trtnn.ops.creation import arange
+from trtnn.ops.creation import arange, new_zeros
 from trtnn.ops.joining import chunk
 from trtnn.ops.matrix import linear, matmul
-from trtnn.ops.movement import permute, reshape, squeeze, transpose, unsqueeze
+from trtnn.ops.movement import (
+    expand,
+    permute,
+    repeat_interleave,
+    reshape,
+    squeeze,
+    transpose,
+    unsqueeze,
+)
 from trtnn.ops.op import (
     Op,
     Spec,
@@ -27,9 +35,10 @@ from trtnn.ops.op import (
     torch_function,
     unequal,
 )
+from trtnn.ops.padding import pad
 from trtnn.ops.reduction import amax, mean, softmax
-from trtnn.ops.slicing import known_of
-from trtnn.sizes.dims import decide
+from trtnn.ops.slicing import cat, known_of
+from trtnn.sizes.dims import Size, decide
 
 if TYPE_CHECKING:
     from trtnn.lower.network import ITensor, Net
@@ -136,8 +145,11 @@ def scaled_dot_product_attention(
 ) -> TensorT:
     """Compute ``softmax(query @ key.T * scale + attn_mask) @ value`` on (..., S, D).
 
+    Where ``enable_gqa`` says so, each head of key and value serves several of the query, one after
+    another.
+
     Raises:
-        UnsupportedError: ``dropout_p`` above 0, or ``enable_gqa``.
+        UnsupportedError: ``dropout_p`` above 0.
 
     >>> x = torch.ones(1, 1, 2, 4)
     >>> scaled_dot_product_attention(x, x, x).shape
@@ -146,23 +158,21 @@ def scaled_dot_product_attention(
     name = "scaled_dot_product_attention"
     if dropout_p > 0.0:
         raise UnsupportedError(f"{name}: dropout_p is {dropout_p}", hint="pass 0.0 in eval mode")
-    if enable_gqa:
-        raise UnsupportedError(
-            f"{name}: enable_gqa", hint="repeat key and value with repeat_interleave"
-        )
     if is_causal and attn_mask is not None:
         raise UnsupportedError(f"{name}: expected attn_mask or is_causal, got both")
     ranks = {spec_of(t).rank for t in (query, key, value)}
-    if len(ranks) > 1 or min(ranks) < 2:
-        raise ShapeError(f"{name}: expected one rank of at least 2, got {sorted(ranks)}")
-    rank, width = min(ranks), shape_of(query)[-1]
+    if min(ranks) < (3 if enable_gqa else 2):
+        raise ShapeError(f"{name}: expected ranks of at least 2, 3 in groups, got {sorted(ranks)}")
+    if enable_gqa:
+        key, value = (_in_groups(name, t, shape_of(query)[-3]) for t in (key, value))
+    width = shape_of(query)[-1]
     if scale is None:
         if not isinstance(width, int):
             raise UnsupportedError(f"{name}: the head size {width} is not static")
         scale = 1.0 / math.sqrt(width)
     q = query if scale == 1.0 else mul(query, scale)
     heads = {shape_of(t)[:-2] for t in (query, key, value)}
-    if rank > 4 or len(heads) > 1 or shape_of(value)[-1] != width:
+    if max(ranks) > 4 or len(heads) > 1 or shape_of(value)[-1] != width:
         return _composed(q, key, value, attn_mask, is_causal)
     operands = [_four(t) for t in (q, key, value)]
     if attn_mask is not None:
@@ -171,6 +181,16 @@ def scaled_dot_product_attention(
         operands.append(_four(mask))
     result = bind(Attention(bool(is_causal)), *operands)
     return reshape(result, (*shape_of(query)[:-1], shape_of(value)[-1]))
+
+
+def _in_groups(function: str, tensor: TensorT, heads: Size) -> TensorT:
+    """Repeat each head of key or value as often as the query's heads ask for."""
+    own = shape_of(tensor)[-3]
+    if not isinstance(heads, int) or not isinstance(own, int) or own == 0 or heads % own:
+        raise ShapeError(
+            f"{function}: {own} heads of key or value do not divide the query's {heads}"
+        )
+    return tensor if own == heads else repeat_interleave(tensor, heads // own, -3)
 
 
 def _four(tensor: TensorT) -> TensorT:
@@ -230,6 +250,17 @@ def _batch_first(*inputs: TensorT) -> tuple[TensorT, ...]:
     return tuple(turned[id(x)] for x in inputs)
 
 
+def _more(heads: TensorT, bias: TensorT | None, instead: TensorT | None, zeros: bool) -> TensorT:
+    """Return keys or values (N, heads, S, E), one given instead, and what is put behind them."""
+    batch, count, _, width = shape_of(heads)
+    if bias is not None:
+        row = expand(reshape(bias, (1, count, 1, width)), batch, -1, -1, -1)
+        heads = cat([heads, row], 2)
+    if instead is not None:
+        heads = reshape(instead, (batch, count, shape_of(instead)[1], width))
+    return cat([heads, new_zeros(heads, (batch, count, 1, width))], 2) if zeros else heads
+
+
 def _attend(
     heads: list[TensorT], mask: TensorT | None, causal: bool, need_weights: bool
 ) -> tuple[TensorT, TensorT | None]:
@@ -274,10 +305,6 @@ def multi_head_attention_forward(
 ) -> tuple[TensorT, TensorT | None]:
     """Project, attend and project again: what ``nn.MultiheadAttention`` calls, on (L, N, E)."""
     name = "multi_head_attention_forward"
-    extras = {"bias_k": bias_k, "bias_v": bias_v, "static_k": static_k, "static_v": static_v}
-    for option, given in {**extras, "add_zero_attn": add_zero_attn or None}.items():
-        if given is not None:
-            raise UnsupportedError(f"{name}: {option} has no lowering yet")
     if training and dropout_p > 0.0:
         raise UnsupportedError(f"{name}: dropout_p is {dropout_p}", hint="call .eval() before")
     if is_causal and attn_mask is None:
@@ -290,10 +317,15 @@ def multi_head_attention_forward(
     if decide("ne", width, embed_dim_to_check) or embed_dim_to_check % num_heads:
         raise ShapeError(f"{name}: width {width}, expected {embed_dim_to_check}, {num_heads} heads")
     parts = _project(inputs, in_proj_weight, apart, in_proj_bias)
-    heads = [_heads(part, num_heads) for part in parts]
+    q, k, v = (_heads(part, num_heads) for part in parts)
+    k = _more(k, bias_k, static_k, add_zero_attn)
+    v = _more(v, bias_v, static_v, add_zero_attn)
+    heads, extra = [q, k, v], (bias_k is not None) + bool(add_zero_attn)
     causal = is_causal and key_padding_mask is None and not need_weights
     masks = (None, None) if causal else (attn_mask, key_padding_mask)
-    mask = _join_masks(*masks, num_heads, spec_of(heads[0]).dtype)
+    mask = _join_masks(*masks, num_heads, spec_of(q).dtype)
+    if mask is not None and extra:  # what is put behind the keys is always attended to
+        mask = pad(mask, (0, extra), value=float(spec_of(mask).dtype == torch.bool))
     attended, weights = _attend(heads, mask, causal, need_weights)
     joined = reshape(permute(attended, 0, 2, 1, 3), (batch, length, width))
     result = linear(joined, out_proj_weight, out_proj_bias)

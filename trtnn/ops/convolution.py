@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from trtnn.errors import ShapeError, UnsupportedError
-from trtnn.ops.joining import pad
 from trtnn.ops.movement import squeeze, unsqueeze
 from trtnn.ops.op import (
     Op,
     Spec,
     TensorT,
     bind,
+    refuse_integers,
     require_float,
     require_same_dtype,
     shape_of,
@@ -23,6 +23,7 @@ from trtnn.ops.op import (
     torch_function,
     unmet,
 )
+from trtnn.ops.padding import pad
 from trtnn.sizes.dims import Size, decide, failures
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def _convolve(
     groups: int,
 ) -> TensorT:
     rank = spec_of(x).rank
+    refuse_integers(function, spec_of(x), spec_of(kernel))
     if rank == count + 1:
         result = _convolve(function, count, unsqueeze(x, 0), kernel, bias, numbers, groups)
         return squeeze(result, 0)

@@ -11,13 +11,13 @@ import torch
 from trtnn.errors import ShapeError
 from trtnn.ops.arithmetic import add
 from trtnn.ops.convolution import ints_of
-from trtnn.ops.joining import pad
 from trtnn.ops.movement import reshape, squeeze, unsqueeze
 from trtnn.ops.op import (
     Op,
     Spec,
     TensorT,
     bind,
+    refuse_integers,
     require_float,
     require_same_dtype,
     shape_of,
@@ -25,6 +25,7 @@ from trtnn.ops.op import (
     torch_function,
     unmet,
 )
+from trtnn.ops.padding import pad
 from trtnn.sizes.dims import Size, decide, failures
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def _transposed(function: str, count: int) -> Callable[..., TensorT]:
         """Spread each entry over a window (C, K / groups, *window) of the result."""
         rank = spec_of(input).rank
         numbers = (stride, padding, output_padding, dilation)
+        refuse_integers(function, spec_of(input), spec_of(weight))
         if rank == count + 1:
             given = (weight, bias, stride, padding, output_padding, groups, dilation)
             return squeeze(conv_transpose(unsqueeze(input, 0), *given), 0)

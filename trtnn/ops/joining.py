@@ -21,6 +21,7 @@ from trtnn.ops.op import (
     torch_function,
     unmet,
 )
+from trtnn.ops.padding import remainder_of
 from trtnn.ops.slicing import Slice, cat, known_of, narrow, select
 from trtnn.sizes.dims import Size, bounds, ceil_div, decide, failures, maximum, minimum
 
@@ -29,7 +30,6 @@ __all__ = [
     "concat",
     "concatenate",
     "flip",
-    "pad",
     "roll",
     "split",
     "split_with_sizes",
@@ -167,70 +167,8 @@ def unbind(input: TensorT, dim: int = 0) -> tuple[TensorT, ...]:
     return tuple(select(input, axis, i) for i in range(count))
 
 
-MODES = {"constant": "FILL", "reflect": "REFLECT", "replicate": "CLAMP", "circular": "WRAP"}
-
-
-@torch_function(torch.nn.functional.pad)
-def pad(input: TensorT, pad: Any, mode: str = "constant", value: float | None = None) -> TensorT:
-    """Widen dims, last dim first: ``(left, right, top, bottom, ...)``; negative amounts crop.
-
-    Raises:
-        ShapeError: ``reflect`` or ``circular`` reach farther than the input.
-        UnsupportedError: ``circular`` crops one end of a dim and wraps the other.
-
-    >>> pad(torch.ones(2), (1, 0))
-    tensor([0., 1., 1.])
-    """
-    amounts, shape = as_sizes(pad), shape_of(input)
-    if mode not in MODES:
-        raise UnsupportedError(f"pad: mode {mode!r} is not there", hint=f"use {', '.join(MODES)}")
-    if len(amounts) % 2 or len(amounts) > 2 * len(shape):
-        raise ShapeError(f"pad: {len(amounts)} amounts do not fit a tensor of rank {len(shape)}")
-    if all(amount == 0 for amount in amounts):
-        return input
-    count = len(amounts) // 2
-    before = [0] * (len(shape) - count) + list(amounts[::2])[::-1]
-    after = [0] * (len(shape) - count) + list(amounts[1::2])[::-1]
-    start = tuple(0 - b for b in before)
-    if mode == "circular":  # counted so that no index is negative
-        start = tuple(_remainder(s, n) if n != 0 else s for s, n in zip(start, shape, strict=True))
-    size = tuple(b + s + a for b, s, a in zip(before, shape, after, strict=True))
-    for axis, (length, b, a) in enumerate(zip(shape, before, after, strict=True)):
-        crops, wraps = (any(decide(c, n, 0) is not False for n in (b, a)) for c in ("lt", "gt"))
-        if mode == "circular" and crops and wraps:
-            raise UnsupportedError(
-                f"pad: circular by {b}, {a} crops one end of dim {axis} and wraps the other",
-                hint="crop first, with a slice",
-            )
-        if mode == "constant":  # which PyTorch crops first
-            left = length + minimum(b, 0) + minimum(a, 0)
-            if found := failures("ge", left, 0):
-                message = f"pad: constant by {b}, {a} crops more than size {length} at dim {axis}"
-                raise unmet(found, message, sizes=(length, b, a))
-        inner = {"reflect": "lt", "circular": "le"}.get(mode)
-        for amount in (b, a) if inner else ():
-            if found := failures(str(inner), amount, length):
-                message = f"pad: {mode} by {b}, {a} reaches beyond size {length} at dim {axis}"
-                raise unmet(found, message, sizes=(length, amount))
-    inside = all(decide("le", a, 0) for a in amounts)
-    chosen = "STRICT_BOUNDS" if inside else MODES[mode]
-    operation = Slice(start, size, (1,) * len(shape), chosen)
-    if chosen != "FILL":
-        return bind(operation, input)
-    return bind(operation, input, torch.tensor(value or 0, dtype=spec_of(input).dtype))
-
-
 def _ints(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
-
-
-def _remainder(amount: Size, length: Size) -> Size:
-    """Return ``amount % length``, plainly where the range of the length allows."""
-    for turn in (0, 1):
-        inside = amount + turn * length
-        if decide("ge", inside, 0) and decide("lt", inside, length):
-            return inside
-    return amount - (amount // length) * length
 
 
 @torch_function(torch.roll, torch.Tensor.roll)
@@ -251,7 +189,7 @@ def roll(input: TensorT, shifts: Any, dims: Any = None) -> TensorT:
         axis = axis_of("roll", dim, len(shape))
         length = shape[axis]
         if length != 0:
-            start[axis] = _remainder(start[axis] - as_size(step), length)
+            start[axis] = remainder_of(start[axis] - as_size(step), length)
     if all(s == 0 for s in start):
         return input
     return bind(Slice(tuple(start), shape, (1,) * len(shape), "WRAP"), input)

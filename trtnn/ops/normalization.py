@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trtnn.errors import ShapeError, TraceError
-from trtnn.ops.arithmetic import add, cast, mul
-from trtnn.ops.creation import full
-from trtnn.ops.movement import reshape
+from trtnn.errors import ShapeError, UnsupportedError
+from trtnn.ops.arithmetic import add, cast, mul, sub
+from trtnn.ops.creation import full, zeros
+from trtnn.ops.movement import reshape, squeeze
 from trtnn.ops.op import (
     Op,
     Spec,
     TensorT,
+    as_size,
     as_sizes,
     bind,
     require_float,
@@ -23,7 +24,9 @@ from trtnn.ops.op import (
     spec_of,
     torch_function,
 )
+from trtnn.ops.reduction import mean
 from trtnn.ops.slicing import known_of
+from trtnn.ops.unary import rsqrt
 from trtnn.sizes.dims import Size, decide
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ __all__ = [
     "group_norm",
     "instance_norm",
     "layer_norm",
+    "rms_norm",
 ]
 
 
@@ -86,20 +90,86 @@ def batch_norm(
 ) -> TensorT:
     """Shift and scale each channel by its running statistics.
 
+    Statistics of the batch are computed where there are no others to be updated.
+
     Raises:
-        TraceError: The statistics are those of the batch.
+        UnsupportedError: ``training`` with running statistics, which are then written.
 
     >>> batch_norm(torch.ones(1, 2), torch.zeros(2), torch.ones(2), eps=0.0)
     tensor([[1., 1.]])
     """
-    if training or running_mean is None or running_var is None:
-        raise TraceError(
-            "batch_norm: expected running statistics, got training=True",
+    spec = spec_of(input)
+    if spec.rank < 2:
+        raise UnsupportedError(f"batch_norm: expected (N, C, ...), got {spec}")
+    if training and running_mean is None and running_var is None:
+        axes = tuple(i for i in range(spec.rank) if i != 1)
+        return _affinely(_standardized("batch_norm", input, axes, float(eps))[0], weight, bias)
+    if training:
+        raise UnsupportedError(
+            "batch_norm: training=True updates the running statistics, which are buffers",
             hint="call .eval() on the module before",
         )
+    if running_mean is None or running_var is None:
+        raise ShapeError("batch_norm: expected running statistics, or training=True")
+    given = (running_mean, running_var, weight, bias)
+    if any(p is not None and known_of(p) is None for p in given):
+        return _by_statistics(input, given, float(eps))
     weight = torch.ones(spec_of(running_var).shape) if weight is None else weight  # type: ignore[arg-type]
     bias = torch.zeros(spec_of(running_var).shape) if bias is None else bias  # type: ignore[arg-type]
     return bind(BatchNorm(float(eps)), input, running_mean, running_var, weight, bias)
+
+
+@torch_function(torch.native_batch_norm)
+def native_batch_norm(
+    input: TensorT,
+    weight: TensorT | None,
+    bias: TensorT | None,
+    running_mean: TensorT | None,
+    running_var: TensorT | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[TensorT, TensorT, TensorT]:
+    """Return ``batch_norm`` by running statistics, and nothing of what training saves."""
+    if training:
+        raise UnsupportedError("native_batch_norm: training=True", hint="pass training=False")
+    result = batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    return result, zeros(0), zeros(0)
+
+
+def _by_statistics(input: TensorT, given: Sequence[TensorT | None], eps: float) -> TensorT:
+    """Compute a batch norm of statistics or parameters that are not known, in float32."""
+    spec = spec_of(input)
+    shape = (1, spec.shape[1], *(1,) * (spec.rank - 2))
+    dtype = torch.promote_types(spec.dtype, torch.float32)
+    shaped = [p if p is None else cast(reshape(p, shape), dtype) for p in given]
+    middle, var, weight, bias = shaped
+    factor = rsqrt(add(var, eps))
+    factor = factor if weight is None else mul(factor, weight)
+    result = mul(sub(cast(input, dtype), middle), factor)
+    return cast(result if bias is None else add(result, bias), spec.dtype)
+
+
+def _standardized(
+    function: str, input: TensorT, axes: tuple[int, ...], eps: float
+) -> tuple[TensorT, TensorT, TensorT]:
+    """Return the input with mean 0 and variance 1 over axes, its means, and what it was times."""
+    spec = spec_of(input)
+    require_float(function, spec)
+    wide = cast(input, torch.promote_types(spec.dtype, torch.float32))
+    middle = mean(wide, axes, True)
+    away = sub(wide, middle)
+    factor = rsqrt(add(mean(mul(away, away), axes, True), eps))
+    return cast(mul(away, factor), spec.dtype), middle, factor
+
+
+def _affinely(x: TensorT, weight: TensorT | None, bias: TensorT | None) -> TensorT:
+    """Scale and shift each channel (axis 1)."""
+    spec = spec_of(x)
+    shape = (1, spec.shape[1], *(1,) * (spec.rank - 2))
+    if weight is not None:
+        x = mul(x, cast(reshape(weight, shape), spec.dtype))
+    return x if bias is None else add(x, cast(reshape(bias, shape), spec.dtype))
 
 
 @dataclass(frozen=True, repr=False)
@@ -146,6 +216,40 @@ def _affine(
     return shaped if spec_of(shaped).dtype == dtype else cast(shaped, dtype)
 
 
+@torch_function(torch.nn.functional.rms_norm, torch.rms_norm)
+def rms_norm(
+    input: TensorT,
+    normalized_shape: Sequence[int],
+    weight: TensorT | None = None,
+    eps: float | None = None,
+) -> TensorT:
+    """Divide the trailing ``normalized_shape`` axes by the root of their mean square, and scale.
+
+    Computed in float32 whatever the dtype of ``input``; ``eps`` defaults to that of float32.
+
+    >>> rms_norm(torch.tensor([[3.0, 3.0]]), (2,))
+    tensor([[1., 1.]])
+    """
+    spec, axes = _trailing("rms_norm", input, normalized_shape)
+    require_float("rms_norm", spec)
+    dtype = torch.promote_types(spec.dtype, torch.float32)
+    wide = cast(input, dtype)
+    least = torch.finfo(dtype).eps if eps is None else float(eps)
+    result = mul(wide, rsqrt(add(mean(mul(wide, wide), axes, True), least)))
+    if weight is not None:
+        result = mul(result, cast(weight, dtype))
+    return cast(result, spec.dtype)
+
+
+def _trailing(function: str, input: TensorT, normalized_shape: Any) -> tuple[Spec, tuple[int, ...]]:
+    """Return the trailing axes that have given sizes."""
+    spec, tail = spec_of(input), as_sizes(normalized_shape)
+    first = spec.rank - len(tail)
+    if not tail or first < 0 or spec.shape[first:] != tail:
+        raise ShapeError(f"{function}: {spec} does not end in {tail}")
+    return spec, tuple(range(first, spec.rank))
+
+
 @torch_function(torch.nn.functional.layer_norm, torch.layer_norm)
 def layer_norm(
     input: TensorT,
@@ -162,13 +266,24 @@ def layer_norm(
     >>> layer_norm(torch.tensor([[1.0, 3.0]]), (2,))
     tensor([[-1.0000,  1.0000]])
     """
-    spec, tail = spec_of(input), as_sizes(normalized_shape)
-    first = spec.rank - len(tail)
-    if not tail or first < 0 or spec.shape[first:] != tail:
-        raise ShapeError(f"layer_norm: {spec} does not end in {tail}")
-    shape = (1,) * first + tail
+    spec, axes = _trailing("layer_norm", input, normalized_shape)
+    shape = (1,) * axes[0] + spec.shape[axes[0] :]
     scale, shift = _affine(weight, 1.0, shape, spec.dtype), _affine(bias, 0.0, shape, spec.dtype)
-    return bind(Normalization(tuple(range(first, spec.rank)), float(eps)), input, scale, shift)
+    return bind(Normalization(axes, float(eps)), input, scale, shift)
+
+
+@torch_function(torch.native_layer_norm)
+def native_layer_norm(
+    input: TensorT,
+    normalized_shape: Sequence[int],
+    weight: TensorT | None,
+    bias: TensorT | None,
+    eps: float,
+) -> tuple[TensorT, TensorT, TensorT]:
+    """Return ``layer_norm``, with the means and the inverse deviations that it took."""
+    _, axes = _trailing("native_layer_norm", input, normalized_shape)
+    _, middle, factor = _standardized("native_layer_norm", input, axes, float(eps))
+    return layer_norm(input, normalized_shape, weight, bias, eps), middle, factor
 
 
 @torch_function(torch.nn.functional.group_norm, torch.group_norm)
@@ -206,6 +321,25 @@ def group_norm(
     return reshape(x, spec.shape)
 
 
+@torch_function(torch.native_group_norm)
+def native_group_norm(
+    input: TensorT,
+    weight: TensorT | None,
+    bias: TensorT | None,
+    N: Any,
+    C: Any,
+    HxW: Any,
+    group: int,
+    eps: float,
+) -> tuple[TensorT, TensorT, TensorT]:
+    """Return ``group_norm``, with the mean and the inverse deviation of each group."""
+    sizes = (as_size(N), group, as_size(C) // group * as_size(HxW))
+    groups = reshape(input, sizes)
+    _, middle, factor = _standardized("native_group_norm", groups, (2,), float(eps))
+    result = group_norm(input, group, weight, bias, eps)
+    return result, squeeze(middle, 2), squeeze(factor, 2)
+
+
 def _standard(parameter: TensorT) -> tuple[TensorT, TensorT]:
     """Return mean 0 and variance 1 for each channel."""
     shape, dtype = spec_of(parameter).shape, spec_of(parameter).dtype
@@ -228,8 +362,8 @@ def instance_norm(
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     if running_mean is not None:
-        raise TraceError(
-            "instance_norm: updating the running statistics writes buffers",
+        raise UnsupportedError(
+            "instance_norm: use_input_stats=True updates the running statistics, which are buffers",
             hint="call .eval() on the module before",
         )
     spec = spec_of(input)

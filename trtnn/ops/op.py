@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar, c
 
 import torch
 
-from trtnn.errors import DTypeError, ShapeError
+from trtnn.errors import DTypeError, ShapeError, UnsupportedError
 from trtnn.sizes.dims import Box, Expr, Size, decide, evaluate, symbols
 
 if TYPE_CHECKING:
@@ -252,6 +252,16 @@ def require_float(function: str, *specs: Spec) -> None:
     for spec in specs:
         if not spec.dtype.is_floating_point:
             raise DTypeError(f"{function}: expected a floating dtype, got {spec.dtype}")
+
+
+def refuse_integers(function: str, *specs: Spec) -> None:
+    """Raise UnsupportedError for what PyTorch computes of integers, and TensorRT of floats only."""
+    for spec in specs:
+        if not spec.dtype.is_floating_point:
+            raise UnsupportedError(
+                f"{function}: TensorRT takes floats only, got {spec.dtype}",
+                hint="convert with .float()",
+            )
 
 
 def require_same_dtype(function: str, *specs: Spec) -> None:

@@ -1,4 +1,4 @@
-"""Pooling: the maximum or the mean of sliding or of adaptive windows."""
+"""Pooling: the maximum or the mean of sliding windows."""
 
 from __future__ import annotations
 
@@ -9,36 +9,39 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from trtnn.errors import ShapeError, UnsupportedError
+from trtnn.ops.arithmetic import add, gt, lt, mul, rsub, sub, where
 from trtnn.ops.convolution import ints_of
-from trtnn.ops.joining import pad
-from trtnn.ops.movement import reshape, squeeze, unsqueeze
+from trtnn.ops.division import remainder
+from trtnn.ops.folding import count_of, laid_out, places_of
+from trtnn.ops.movement import flatten, permute, reshape, squeeze, unsqueeze
 from trtnn.ops.op import (
     Op,
     Spec,
     TensorT,
-    as_size,
     bind,
+    refuse_integers,
     require_float,
     shape_of,
     spec_of,
     torch_function,
     unmet,
 )
-from trtnn.ops.reduction import amax, mean
-from trtnn.ops.slicing import cat, narrow
-from trtnn.sizes.dims import Size, ceil_div, failures
+from trtnn.ops.padding import pad
+from trtnn.ops.pointwise import pow
+from trtnn.ops.reduction import amax, amin
+from trtnn.sizes.dims import Size, ceil_div, decide, failures, product
 
 if TYPE_CHECKING:
     from trtnn.lower.network import ITensor, Net
 
 __all__ = [
     "Pool",
-    "adaptive_avg_pool1d",
-    "adaptive_avg_pool2d",
-    "adaptive_max_pool2d",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
@@ -130,7 +133,18 @@ def _overhang(function: str, size: Size, window: int, stride: int, padding: int)
     return count * stride + window - size - padding
 
 
-def _pool(
+def _numbers(function: str, numbers: tuple[Any, Any, Any], gaps: Ints) -> tuple[Ints, Ints, Ints]:
+    """Return window, stride and padding of each dim."""
+    count, given = len(gaps), numbers[1]
+    window = ints_of(numbers[0], count)
+    stride = window if given is None or given in ((), []) else ints_of(given, count)
+    pre = ints_of(numbers[2], count)
+    if any(2 * p > (w - 1) * g + 1 for p, w, g in zip(pre, window, gaps, strict=True)):
+        raise ShapeError(f"{function}: padding {pre} is more than half of the window {window}")
+    return window, stride, pre
+
+
+def pool(
     function: str,
     count: int,
     x: TensorT,
@@ -141,15 +155,11 @@ def _pool(
     """Pool over ``count`` dims; ``include`` is None for a maximum."""
     rank = spec_of(x).rank
     if rank == count + 1:
-        return squeeze(_pool(function, count, unsqueeze(x, 0), numbers, ceil_mode, include), 0)
+        return squeeze(pool(function, count, unsqueeze(x, 0), numbers, ceil_mode, include), 0)
     if rank != count + 2:
         raise ShapeError(f"{function}: expected rank {count + 1} or {count + 2}, got {spec_of(x)}")
-    window = ints_of(numbers[0], count)
-    given = numbers[1]
-    stride = window if given is None or given in ((), []) else ints_of(given, count)
-    pre = ints_of(numbers[2], count)
-    if any(2 * p > w for p, w in zip(pre, window, strict=True)):
-        raise ShapeError(f"{function}: padding {pre} is more than half of the window {window}")
+    refuse_integers(function, spec_of(x))
+    window, stride, pre = _numbers(function, numbers, (1,) * count)
     post = pre
     if ceil_mode:
         sizes = shape_of(x)[2:]
@@ -169,7 +179,7 @@ def _pool(
     return squeeze(bind(wide, unsqueeze(x, -1)), -1)
 
 
-def _max_pool(function: str, count: int) -> Callable[..., TensorT]:
+def _max_pool(function: str, count: int, *, both: bool) -> Callable[..., Any]:
     def max_pool(
         input: TensorT,
         kernel_size: Any,
@@ -178,22 +188,77 @@ def _max_pool(function: str, count: int) -> Callable[..., TensorT]:
         dilation: Any = 1,
         ceil_mode: bool = False,
         return_indices: bool = False,
-    ) -> TensorT:
+    ) -> Any:
         """Take the maximum of each window over the trailing dims."""
-        if return_indices:
-            raise UnsupportedError(f"{function}: return_indices has no layer in TensorRT")
-        if any(d != 1 for d in ints_of(dilation, count)):
-            raise UnsupportedError(f"{function}: dilation {dilation} has no layer in TensorRT")
-        return _pool(function, count, input, (kernel_size, stride, padding), ceil_mode)
+        gaps, numbers = ints_of(dilation, count), (kernel_size, stride, padding)
+        if both or max(gaps) > 1 or not spec_of(input).dtype.is_floating_point:
+            if not count < spec_of(input).rank <= count + 2:
+                raise ShapeError(f"{function}: {spec_of(input)} has not {count} spatial dims")
+            result = _spread_max(function, input, numbers, gaps, ceil_mode)
+            return result if both else result[0]
+        return pool(function, count, input, numbers, ceil_mode)
 
     max_pool.__name__ = max_pool.__qualname__ = function
     return max_pool
 
 
+def _spread_max(
+    function: str, x: TensorT, numbers: tuple[Any, Any, Any], gaps: Ints, ceil_mode: bool
+) -> tuple[TensorT, TensorT]:
+    """Take maxima, and their indices, of windows that are laid out entry by entry."""
+    places = []
+    sizes = shape_of(x)[-len(gaps) :]
+    for size, gap, *own in zip(sizes, gaps, *_numbers(function, numbers, gaps), strict=True):
+        window, stride, pre = own
+        count = count_of(function, size, window, stride, gap, pre)
+        if ceil_mode:
+            room = size + 2 * pre - gap * (window - 1) - 1
+            count = ceil_div(room, stride) + 1
+            beyond = decide("ge", (count - 1) * stride, size + pre)
+            if beyond is None:
+                raise UnsupportedError(
+                    f"{function}: ceil_mode on the symbolic size {size}, with indices or dilation",
+                    hint="give the size statically",
+                )
+            count = count - int(beyond)  # a window that starts in the padding is dropped
+        at, last = places_of(count, window, stride, gap, pre), size - 1
+        # In place of the padding stands another entry of the window: its maximum is the same.
+        at = where(lt(at, 0), remainder(at, gap), at)
+        places.append(where(gt(at, last), sub(last, remainder(rsub(at, last), gap)), at))
+    return maxima(x, places)
+
+
+def maxima(x: TensorT, places: list[TensorT]) -> tuple[TensorT, TensorT]:
+    """Return the maximum of each window, and the index of the first such entry.
+
+    ``places`` says where windows have their entries, (windows, entries) for each of the last dims.
+    """
+    count, sizes = len(places), shape_of(x)[-len(places) :]
+    first = spec_of(x).rank - count
+    index: TensorT = torch.tensor(0)
+    for axis in reversed(range(count)):
+        x = laid_out(x, first + axis, places[axis])
+        own = (*shape_of(places[axis]), *(1, 1) * (count - axis - 1))
+        index = add(mul(reshape(places[axis], own), product(sizes[axis + 1 :])), index)
+    windows, entries = range(0, 2 * count, 2), range(1, 2 * count, 2)
+    index = flatten(permute(index, (*windows, *entries)), count)
+    order = (*range(first), *(first + i for i in (*windows, *entries)))
+    x = flatten(permute(x, order), first + count)
+    greatest = amax(x, -1, True)
+    # Not less, rather than equal, so that of a window with NaN an entry is named as well.
+    found = amin(where(lt(x, greatest), torch.iinfo(torch.int32).max, index), -1)
+    return squeeze(greatest, -1), found
+
+
 F = torch.nn.functional
-max_pool1d = torch_function(F.max_pool1d, torch.max_pool1d)(_max_pool("max_pool1d", 1))
-max_pool2d = torch_function(F.max_pool2d, torch.max_pool2d)(_max_pool("max_pool2d", 2))
-max_pool3d = torch_function(F.max_pool3d, torch.max_pool3d)(_max_pool("max_pool3d", 3))
+max_pool1d = torch_function(F.max_pool1d, torch.max_pool1d)(_max_pool("max_pool1d", 1, both=False))
+max_pool2d = torch_function(F.max_pool2d, torch.max_pool2d)(_max_pool("max_pool2d", 2, both=False))
+max_pool3d = torch_function(F.max_pool3d, torch.max_pool3d)(_max_pool("max_pool3d", 3, both=False))
+torch_function(F.max_pool1d_with_indices, torch.max_pool1d_with_indices)(
+    _max_pool("max_pool1d", 1, both=True)
+)
+torch_function(F.max_pool2d_with_indices)(_max_pool("max_pool2d", 2, both=True))
+torch_function(F.max_pool3d_with_indices)(_max_pool("max_pool3d", 3, both=True))
 
 
 def _avg_pool(function: str, count: int) -> Callable[..., TensorT]:
@@ -207,13 +272,35 @@ def _avg_pool(function: str, count: int) -> Callable[..., TensorT]:
         divisor_override: int | None = None,
     ) -> TensorT:
         """Take the mean of each window over the trailing dims."""
-        if divisor_override is not None:
-            raise UnsupportedError(f"{function}: divisor_override has no layer in TensorRT")
         numbers = (kernel_size, stride, padding)
-        return _pool(function, count, input, numbers, ceil_mode, bool(count_include_pad))
+        if divisor_override is None:
+            return pool(function, count, input, numbers, ceil_mode, bool(count_include_pad))
+        if divisor_override == 0:
+            raise ShapeError(f"{function}: divisor_override is 0")
+        return _divided(function, input, numbers, ceil_mode, divisor_override, count)
 
     avg_pool.__name__ = avg_pool.__qualname__ = function
     return avg_pool
+
+
+def _divided(
+    function: str,
+    x: TensorT,
+    numbers: tuple[Any, Any, Any],
+    ceil_mode: bool,
+    divisor: int,
+    count: int,
+) -> TensorT:
+    """Add windows up, and divide by a number: means of windows that padding makes full."""
+    window, stride, pre = _numbers(function, numbers, (1,) * count)
+    post = pre
+    if ceil_mode:
+        parts = zip(shape_of(x)[-count:], window, stride, pre, strict=True)
+        post = tuple(_overhang(function, *part) for part in parts)
+    sides = zip(reversed(pre), reversed(post), strict=True)
+    full = pad(x, [n for both in sides for n in both])
+    means = pool(function, count, full, (window, stride, 0), False, False)
+    return mul(means, product(window) / divisor)
 
 
 avg_pool1d = torch_function(F.avg_pool1d, torch.avg_pool1d)(_avg_pool("avg_pool1d", 1))
@@ -221,67 +308,21 @@ avg_pool2d = torch_function(F.avg_pool2d)(_avg_pool("avg_pool2d", 2))
 avg_pool3d = torch_function(F.avg_pool3d)(_avg_pool("avg_pool3d", 3))
 
 
-def _adaptive(function: str, x: TensorT, output_size: Any, count: int) -> TensorT:
-    """Cut the last ``count`` dims into windows and reduce each."""
-    rank = spec_of(x).rank
-    given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * count
-    axes = list(range(rank - count, rank))
-    sizes = shape_of(x)[rank - count :]
-    wanted = [s if g is None else as_size(g) for s, g in zip(sizes, given, strict=True)]
-    reduce = amax if "max" in function else mean
-    if all(w == 1 for w in wanted):
-        return reduce(x, tuple(axes), True)
-    exact = all(isinstance(s, int) and isinstance(w, int) and s % w == 0
-                for s, w in zip(sizes, wanted, strict=True))  # fmt: skip
-    if exact and rank in (count + 1, count + 2):
-        window = tuple(int(str(s // w)) for s, w in zip(sizes, wanted, strict=True))
-        include = None if reduce is amax else False
-        return _pool(function, count, x, (window, window, 0), False, include)
-    for axis, size, bins in zip(axes, sizes, wanted, strict=True):
-        x = _bins(function, x, axis, size, bins, reduce)
-    return x
+def _lp_pool(average: Callable[..., TensorT], count: int) -> Callable[..., TensorT]:
+    def lp_pool(
+        input: TensorT,
+        norm_type: int | float,
+        kernel_size: Any,
+        stride: Any = None,
+        ceil_mode: bool = False,
+    ) -> TensorT:
+        """Take the root of the sum of powers of each window over the trailing dims."""
+        means = average(pow(input, norm_type), kernel_size, stride, 0, ceil_mode)
+        return pow(mul(means, product(ints_of(kernel_size, count))), 1.0 / norm_type)
+
+    return lp_pool
 
 
-def _bins(function: str, x: TensorT, axis: int, size: Size, bins: Size, reduce: Any) -> TensorT:
-    if size == bins:
-        return x
-    if bins == 1:
-        return reduce(x, (axis,), True)
-    if not isinstance(bins, int):
-        raise UnsupportedError(
-            f"{function}: {bins} windows of size {size}: their number is not static",
-            hint="interpolate(mode='area') has the same limit; use F.interpolate(mode='bilinear')",
-        )
-    if not isinstance(size, int) and size % bins == 0:
-        shape = shape_of(x)
-        parts = (*shape[:axis], bins, size // bins, *shape[axis + 1 :])
-        return reduce(reshape(x, parts), (axis + 1,), False)
-    windows = []
-    for i in range(bins):
-        start, end = i * size // bins, ceil_div((i + 1) * size, bins)
-        windows.append(reduce(narrow(x, axis, start, end - start), (axis,), True))
-    return cat(windows, axis)
-
-
-@torch_function(F.adaptive_avg_pool1d, torch.adaptive_avg_pool1d)
-def adaptive_avg_pool1d(input: TensorT, output_size: Any) -> TensorT:
-    """Take the mean of ``output_size`` windows that cover the last dim."""
-    return _adaptive("adaptive_avg_pool1d", input, output_size, 1)
-
-
-@torch_function(F.adaptive_avg_pool2d)
-def adaptive_avg_pool2d(input: TensorT, output_size: Any) -> TensorT:
-    """Take the mean of ``output_size`` windows that cover the last two dims.
-
-    >>> adaptive_avg_pool2d(torch.arange(4.0).view(1, 1, 2, 2), 1)
-    tensor([[[[1.5000]]]])
-    """
-    return _adaptive("adaptive_avg_pool2d", input, output_size, 2)
-
-
-@torch_function(F.adaptive_max_pool2d)
-def adaptive_max_pool2d(input: TensorT, output_size: Any, return_indices: bool = False) -> TensorT:
-    """Take the maximum of ``output_size`` windows that cover the last two dims."""
-    if return_indices:
-        raise UnsupportedError("adaptive_max_pool2d: return_indices has no layer in TensorRT")
-    return _adaptive("adaptive_max_pool2d", input, output_size, 2)
+lp_pool1d = torch_function(F.lp_pool1d)(_lp_pool(avg_pool1d, 1))
+lp_pool2d = torch_function(F.lp_pool2d)(_lp_pool(avg_pool2d, 2))
+lp_pool3d = torch_function(F.lp_pool3d)(_lp_pool(avg_pool3d, 3))
