@@ -9,9 +9,9 @@ import torch
 from trtnn.errors import ShapeError
 from trtnn.ops.arithmetic import cast, eq, where
 from trtnn.ops.creation import arange, full
-from trtnn.ops.joining import pad
 from trtnn.ops.movement import flatten, movedim, reshape, unsqueeze
 from trtnn.ops.op import TensorT, as_size, axis_of, shape_of, spec_of, torch_function
+from trtnn.ops.padding import pad
 from trtnn.ops.scattering import replaced
 from trtnn.ops.slicing import along, cat
 from trtnn.sizes.dims import Size, decide, maximum, minimum

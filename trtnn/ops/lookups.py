@@ -40,7 +40,6 @@ __all__ = [
     "put",
     "take",
     "take_along_dim",
-    "unfold",
     "unravel_index",
 ]
 
