@@ -9,7 +9,7 @@ import torch
 
 import trtnn
 from trtnn import InputError
-from trtnn.run.samples import draws
+from trtnn.run.samples import draws, require_indices
 
 F = torch.nn.functional
 INF = float("inf")
@@ -47,6 +47,29 @@ def test_indices_go_over_the_whole_table_that_they_are_for() -> None:
     ):
         (made,) = drawn(function, ids)
         assert low <= int(made.min()) < low + 9 and high - 9 < int(made.max()) <= high
+
+
+def test_indices_that_write_differ() -> None:
+    x = torch.zeros(9, 4)
+    for function, shape, axis in (
+        (lambda i: torch.index_copy(x, 0, i, x + 1), (9,), 0),
+        (lambda i: torch.scatter(x, 1, i, x + 1), (9, 4), 1),
+        (lambda i: x.index_put((i,), x + 1), (9,), 0),
+    ):
+        (made,) = drawn(function, trtnn.Input(shape, torch.int64))
+        ordered = made.sort(axis).values
+        assert torch.equal(ordered, torch.arange(shape[axis]).expand(shape))
+
+
+def test_an_index_that_writes_out_of_range_is_found_before_a_gpu_meets_it() -> None:
+    inputs = [trtnn.Input((3, 4)), trtnn.Input((2,), torch.int64), trtnn.Input((3, 1), torch.int64)]
+    graph = trtnn.trace(lambda x, i, j: (x.index_copy(0, i, x[:2]), x.scatter(1, j, 1.0)), inputs)
+    constants = {value: constant.tensor for value, constant in graph.constants.items()}
+    good, far = torch.tensor([0, 2]), torch.tensor([[0], [4], [1]])
+    require_indices(graph, constants, [torch.zeros(3, 4), good, far - far], ())
+    for first, second in ((good + 1, far - far), (good, far)):
+        with pytest.raises(IndexError, match="out of bounds"):
+            require_indices(graph, constants, [torch.zeros(3, 4), first, second], ())
 
 
 def test_masks_show_something_and_hide_something() -> None:

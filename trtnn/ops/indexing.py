@@ -66,7 +66,7 @@ def require_indices(function: str, index: Spec) -> None:
         )
 
 
-def _require_inside(axis: int, index: torch.Tensor, length: int, low: int) -> None:
+def require_inside(axis: int, index: torch.Tensor, length: int, low: int) -> None:
     """Raise IndexError, in PyTorch's words, unless ``low <= index < length`` for all entries."""
     outside = index[(index < low) | (index >= length)]
     if outside.numel():
@@ -105,7 +105,7 @@ class Place(Op):
 
     def reference(self, indices: torch.Tensor) -> torch.Tensor:
         assert isinstance(self.length, int)
-        _require_inside(self.axis, indices, self.length, -self.length)
+        require_inside(self.axis, indices, self.length, -self.length)
         return torch.where(indices < 0, indices + self.length, indices)
 
     def lower(self, net: Net, indices: ITensor) -> ITensor:
@@ -130,7 +130,7 @@ class Gather(Op):
 
     def reference(self, x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
         flat, length = indices.reshape(-1).long(), x.shape[self.axis]
-        _require_inside(self.axis, flat, length, 0 if self.nonnegative else -length)
+        require_inside(self.axis, flat, length, 0 if self.nonnegative else -length)
         flat = torch.where(flat < 0, flat + length, flat)
         shape = (*x.shape[: self.axis], *indices.shape, *x.shape[self.axis + 1 :])
         return x.index_select(self.axis, flat).reshape(shape)
@@ -161,7 +161,7 @@ class GatherElements(Op):
         return Spec(indices.shape, x.dtype)
 
     def reference(self, x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-        _require_inside(self.axis, indices, x.shape[self.axis], 0)
+        require_inside(self.axis, indices, x.shape[self.axis], 0)
         return torch.gather(x, self.axis, indices.long())
 
     def lower(self, net: Net, x: ITensor, indices: ITensor) -> ITensor:

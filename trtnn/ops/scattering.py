@@ -13,7 +13,13 @@ from trtnn.errors import DTypeError, ShapeError, UnsupportedError
 from trtnn.ops.arithmetic import add, cast, eq, maximum, minimum, mul, tensor_of, where
 from trtnn.ops.creation import arange
 from trtnn.ops.division import div
-from trtnn.ops.indexing import Gather, from_front, require_indices, require_inside_known
+from trtnn.ops.indexing import (
+    Gather,
+    from_front,
+    require_indices,
+    require_inside,
+    require_inside_known,
+)
 from trtnn.ops.movement import expand, flatten, reshape, unsqueeze
 from trtnn.ops.op import Op, Spec, TensorT, axis_of, bind, shape_of, spec_of, torch_function
 from trtnn.ops.reduction import amax, amin, any, prod, sum
@@ -67,8 +73,12 @@ class Scatter(Op):
     ) -> torch.Tensor:
         indices, updates = indices.long(), updates.to(x.device)
         if self.axis is not None:
+            require_inside(self.axis, indices, x.shape[self.axis], 0)
             return torch.scatter(x, self.axis, indices, updates)
-        return x.index_put(tuple(indices.unbind(-1)), updates)
+        rows = indices.unbind(-1)
+        for axis, places in enumerate(rows):
+            require_inside(axis, places, x.shape[axis], 0)
+        return x.index_put(rows, updates)
 
     def lower(self, net: Net, x: ITensor, indices: ITensor, updates: ITensor) -> ITensor:
         return net.scatter(x, indices, updates, self.axis)
@@ -85,6 +95,7 @@ def put_along(input: TensorT, axis: int, index: TensorT, new: TensorT) -> Tensor
         later = arange(shape[axis], shape[axis] + count)
         chosen = bind(Scatter(0), places, cast(index, torch.int64), later)
         return bind(Gather(axis, True), cat((input, new), axis), chosen)
+    index = cast(index, torch.int32)  # before it is expanded: TensorRT's layer takes no other
     if axis == 0:
         return bind(Scatter(None), input, unsqueeze(index, 1), new)
     return bind(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,7 @@ from trtnn.sizes.dims import Size, evaluate
 from trtnn.sizes.profiles import count_profiles, profile_of
 
 CPU = torch.device("cpu")
-INDEXING = ("Gather", "GatherElements", "GatherND")
+INDEXING = ("Gather", "GatherElements", "GatherND", "Scatter")
 # What hands an integer on as it is, or as another type of integer.
 MOVES = ("Shuffle", "Expand", "Slice", "Identity", "Concat", "Select", "Place")
 COMPARES = ("EQUAL", "GREATER", "LESS", "AND", "OR", "XOR")
@@ -30,10 +31,13 @@ class Use:
 
     Attributes:
         tables: The size of each, and what is added to an index before.
+        distinct: The dims along which indices must differ, because what two of them write to one
+            place is not defined.
     """
 
     tables: tuple[tuple[Size, int], ...] = ()
     mask: bool = False
+    distinct: tuple[int, ...] = ()
 
 
 def uses_of(graph: Graph) -> dict[Value, Use]:
@@ -49,13 +53,17 @@ def _use(graph: Graph, start: Value) -> Use:
     known: dict[Value, int] = {start: 0}  # what was added on the way
     tables: list[tuple[Size, int]] = []
     mask = start.spec.dtype == torch.bool
+    rank, distinct = start.spec.rank, list[int]()
     for node in graph.nodes:
         places = [i for i, value in enumerate(node.inputs) if value in known]
         if not places:
             continue
         first, name = node.inputs[places[0]], node.op.name
-        if name in ("Gather", "GatherElements") and places == [1]:
+        if name in ("Gather", "GatherElements", "Scatter") and places == [1]:
             tables.append((node.inputs[0].spec.shape[_axis(node)], known[first]))
+            if name == "Scatter":
+                same = node.inputs[1].spec.rank == rank
+                distinct += [_axis(node)] if same else range(rank)
         elif name == "Cast":
             mask = mask or _floats(node.outputs[0]) or node.outputs[0].spec.dtype == torch.bool
             known[node.outputs[0]] = known[first]
@@ -68,12 +76,12 @@ def _use(graph: Graph, start: Value) -> Use:
             mask = True
         elif name in MOVES:
             known[node.outputs[0]] = known[first]
-    return Use(tuple(tables), mask)
+    return Use(tuple(tables), mask, tuple(dict.fromkeys(distinct)))
 
 
 def _axis(node: Node) -> int:
-    axis: int = getattr(node.op, "axis", 0)
-    return axis
+    axis: int | None = getattr(node.op, "axis", 0)
+    return axis or 0  # a Scatter without one names the leading dim
 
 
 def _added(graph: Graph, node: Node, places: Sequence[int]) -> int | None:
@@ -137,11 +145,27 @@ def _drawn(
         least = max(-added for _, added in use.tables)
         most = min(evaluate(size, sizes) - added for size, added in use.tables)
         least, most = (least, most) if least < most else small
+        if use.distinct:
+            return _different(shape, use.distinct, most - least, named).to(value.spec.dtype) + least
     elif use.mask and shape and small == SMALL[0]:
         return _prefix(shape, named).to(value.spec.dtype)
     else:
         least, most = small
     return torch.randint(least, most, shape, **named).to(value.spec.dtype)
+
+
+def _different(
+    shape: tuple[int, ...], axes: tuple[int, ...], count: int, named: dict[str, Any]
+) -> torch.Tensor:
+    """Return integers below ``count`` that differ, all or along a dim, as far as there are any."""
+    total = math.prod(shape)
+    if total <= count:
+        return torch.rand(count, **named).argsort()[:total].reshape(shape)
+    for axis in axes:
+        if shape[axis] <= count:
+            each = torch.rand((*shape[:axis], count, *shape[axis + 1 :]), **named).argsort(axis)
+            return each.narrow(axis, 0, shape[axis])
+    return torch.randint(count, shape, **named)
 
 
 def _prefix(shape: tuple[int, ...], named: dict[str, Any]) -> torch.Tensor:
@@ -184,7 +208,11 @@ def require_indices(
     values = {value: constants[value].to(CPU) for value in known}
     indices, bindings = run(part, inputs, values, None, hosts, CPU)
     for node, index in zip(nodes, indices, strict=True):
-        spec = node.inputs[0].spec
-        shape = [evaluate(size, bindings) for size in spec.shape]
-        table = torch.zeros((), dtype=spec.dtype, device=CPU).expand(shape)
-        node.op.at(bindings).reference(table, index)
+        tables = [
+            torch.zeros((), dtype=v.spec.dtype, device=CPU).expand(
+                [evaluate(size, bindings) for size in v.spec.shape]
+            )
+            for v in node.inputs
+        ]
+        tables[1] = index
+        node.op.at(bindings).reference(*tables)
