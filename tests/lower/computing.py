@@ -114,7 +114,7 @@ class Network:
         return Layer(lambda _: ELEMENTWISE[kind.name](a.value, b.value), a, b)
 
     def add_unary(self, x: Tensor, kind: Any) -> Layer:
-        return Layer(lambda _: UNARIES[kind.name](x.value), x)
+        return Layer(lambda _: {**UNARIES, "NOT": torch.logical_not}[kind.name](x.value), x)
 
     def add_activation(self, x: Tensor, kind: Any) -> Layer:
         def compute(layer: Any) -> torch.Tensor:

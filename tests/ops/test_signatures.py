@@ -93,6 +93,8 @@ OTHER_FORMS = {
     "addmv(beta, input, mat, vec)": "deprecated; refused, as addmm's",
     "addr(beta, input, alpha, vec1, vec2)": "deprecated; refused, as addmm's",
     "addr(beta, input, vec1, vec2)": "deprecated; refused, as addmm's",
+    "addcmul(input, value, tensor1, tensor2)": "deprecated; refused, as four operands are too many",
+    "addcdiv(input, value, tensor1, tensor2)": "deprecated; refused, as addcmul's",
     "repeat_interleave(repeats)": "counts alone: refused, as the counts are missing",
     "var(input, unbiased)": "told from a dim by its type",
     "std(input, unbiased)": "told from a dim by its type",

@@ -50,7 +50,6 @@ ROWS: list[Row] = [
     *(Row(f, T(B, S, dtype=BOOL), T(S, dtype=BOOL)) for f in LOGIC),
     *(Row(f, T(B, dtype=INT, low=0, high=2), T(B), name=f"numbers {f.__name__}") for f in LOGIC),
     *(Row(f, T(B, S, dtype=BOOL), T(B, 1, dtype=BOOL)) for f in BITWISE),
-    Row(operator.and_, T(3, dtype=INT), 1, raises=UnsupportedError, name="bitwise on ints"),
     Row(operator.invert, T(B, dtype=BOOL)),
     Row(torch.logical_not, T(B, S)),
     Row(torch.add, T(B, S), T(B, S), alpha=2, name="add alpha"),

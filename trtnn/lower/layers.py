@@ -120,6 +120,11 @@ class Layers:
         asks = kind in ("ISINF", "ISNAN", "NOT")
         return self.done(layer, torch.bool if asks else x.dtype, x.shape, x.dtype)
 
+    def parametric_relu(self, x: Operand, slopes: Operand) -> ITensor:
+        x, slopes = self.tensor(x), self.tensor(slopes)
+        layer = self.network.add_parametric_relu(x.handle, slopes.handle)
+        return self.done(layer, x.dtype, x.shape, x.dtype)
+
     def elementwise(self, a: Operand, b: Operand, kind: str) -> ITensor:
         rank = max(a.rank, b.rank)
         a, b = self.tensor(a, rank), self.tensor(b, rank)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from trtnn.errors import DTypeError, UnsupportedError
+from trtnn.ops.negation import Not
 from trtnn.ops.op import (
     TABLE,
     Op,
@@ -380,19 +381,19 @@ def eq(input: Any, other: Any) -> TensorT:
     return _compare("EQUAL", input, other)
 
 
-@torch_function(torch.ne, T.ne, T.__ne__, torch.not_equal)
+@torch_function(torch.ne, T.ne, T.__ne__, torch.not_equal, T.not_equal)
 def ne(input: Any, other: Any) -> TensorT:
     """Compare for inequality; NaN differs from everything."""
     return logical_not(eq(input, other))
 
 
-@torch_function(torch.lt, T.lt, T.__lt__, torch.less)
+@torch_function(torch.lt, T.lt, T.__lt__, torch.less, T.less)
 def lt(input: Any, other: Any) -> TensorT:
     """Say where ``input < other``."""
     return _compare("LESS", input, other)
 
 
-@torch_function(torch.gt, T.gt, T.__gt__, torch.greater)
+@torch_function(torch.gt, T.gt, T.__gt__, torch.greater, T.greater)
 def gt(input: Any, other: Any) -> TensorT:
     """Say where ``input > other``."""
     return _compare("GREATER", input, other)
@@ -405,13 +406,13 @@ def _or_equal(kind: str, opposite: str, a: Any, b: Any) -> TensorT:
     return logical_or(_compare(kind, x, y), _compare("EQUAL", x, y))
 
 
-@torch_function(torch.le, T.le, T.__le__, torch.less_equal)
+@torch_function(torch.le, T.le, T.__le__, torch.less_equal, T.less_equal)
 def le(input: Any, other: Any) -> TensorT:
     """Say where ``input <= other``; false for NaN."""
     return _or_equal("LESS", "GREATER", input, other)
 
 
-@torch_function(torch.ge, T.ge, T.__ge__, torch.greater_equal)
+@torch_function(torch.ge, T.ge, T.__ge__, torch.greater_equal, T.greater_equal)
 def ge(input: Any, other: Any) -> TensorT:
     """Say where ``input >= other``; false for NaN."""
     return _or_equal("GREATER", "LESS", input, other)
@@ -446,7 +447,7 @@ def logical_xor(input: Any, other: Any) -> TensorT:
 @torch_function(torch.logical_not, T.logical_not)
 def logical_not(input: TensorT) -> TensorT:
     """Negate."""
-    return bind(Elementwise("XOR"), _truth(input), torch.tensor(True))
+    return bind(Not(), _truth(input))
 
 
 def where(condition: TensorT, input: Any = None, other: Any = None) -> TensorT:

@@ -42,7 +42,20 @@ def type_as(input: TensorT, other: TensorT) -> TensorT:
 
 @torch_function(T.type)
 def type_(input: TensorT, dtype: Any = None, non_blocking: bool = False) -> TensorT:
-    """Convert to a ``torch.dtype``."""
+    """Convert to a ``torch.dtype``, or to what a legacy type says: ``"torch.HalfTensor"``.
+
+    Without one, return the name of the legacy type that ``input`` has.
+    """
+    if dtype is None:
+        with torch._C.DisableTorchFunction():
+            name = torch.empty(0, dtype=spec_of(input).dtype, device="cpu").type()
+        home = "torch" if input.device.type == "cpu" else f"torch.{input.device.type}"
+        return name.replace("torch", home, 1)
+    if isinstance(dtype, str):
+        legacy = getattr(torch, dtype.rsplit(".", 1)[-1], None)
+        dtype = getattr(legacy, "dtype", dtype)
+    if isinstance(dtype, type):
+        dtype = getattr(dtype, "dtype", dtype)
     if not isinstance(dtype, torch.dtype):
         raise UnsupportedError(f"Tensor.type: expected a torch.dtype, got {dtype!r}")
     return cast(input, dtype)
@@ -64,3 +77,10 @@ torch_function(T.float)(_convert(torch.float32))
 torch_function(T.half)(_convert(torch.float16))
 torch_function(T.int)(_convert(torch.int32))
 torch_function(T.long)(_convert(torch.int64))
+torch_function(T.short)(_convert(torch.int16))
+for name, dtype in (
+    ("chalf", torch.complex32),
+    ("cfloat", torch.complex64),
+    ("cdouble", torch.complex128),
+):
+    torch_function(getattr(T, name))(_convert(dtype))

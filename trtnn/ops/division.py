@@ -35,7 +35,9 @@ T = torch.Tensor
 PART_BITS, PARTS = 11, 4
 
 
-@torch_function(torch.div, T.div, T.__truediv__, torch.true_divide, T.true_divide, torch.divide)
+@torch_function(
+    torch.div, T.div, T.__truediv__, torch.true_divide, T.true_divide, torch.divide, T.divide
+)
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> TensorT:
     """Divide; ``rounding_mode`` is None, ``"floor"`` or ``"trunc"``."""
     if rounding_mode is None:

@@ -10,29 +10,35 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from trtnn.errors import DTypeError, TraceError, UnsupportedError
+from trtnn.errors import DTypeError, UnsupportedError
 from trtnn.ops.arithmetic import (
     Elementwise,
     add,
     cast,
+    eq,
+    gt,
+    lt,
     mul,
+    ne,
     promote,
     require_fit,
     result_type,
     sub,
     tensor_of,
+    where,
 )
 from trtnn.ops.division import div
 from trtnn.ops.op import Op, Spec, TensorT, bind, require_float, spec_of, torch_function
 from trtnn.ops.unary import Unary, log1p, reciprocal, rsqrt, sqrt, unary
 
 __all__ = [
-    "Activation", "Gelu", "celu", "clamp", "clamp_max", "clamp_min", "dropout", "elu", "exp2",
-    "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "logsigmoid", "mish", "pow",
-    "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign", "square", "tanh",
-    "tanhshrink",
+    "Activation", "Gelu", "celu", "clamp", "clamp_max", "clamp_min", "elu", "exp2",
+    "float_power", "gelu", "hardsigmoid", "hardswish", "hardtanh", "ldexp", "leaky_relu",
+    "logsigmoid", "mish", "pow", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign",
+    "square", "tanh", "tanhshrink",
 ]  # fmt: skip
 
+T = torch.Tensor
 Real = Callable[[torch.Tensor, float, float], torch.Tensor]
 ACTIVATIONS: dict[str, Real] = {
     "RELU": lambda x, a, b: F.relu(x),
@@ -45,6 +51,8 @@ ACTIVATIONS: dict[str, Real] = {
     "SOFTPLUS": lambda x, a, b: F.softplus(x, b),
     "CLIP": lambda x, a, b: x.clamp(a, b),
     "HARD_SIGMOID": lambda x, a, b: (x * a + b).clamp(0, 1),
+    "SCALED_TANH": lambda x, a, b: a * torch.tanh(b * x),
+    "THRESHOLDED_RELU": lambda x, a, b: F.threshold(x, a, 0.0),
 }
 
 
@@ -121,9 +129,9 @@ def pow(input: Any, exponent: Any) -> TensorT:
     """
     if not isinstance(exponent, (int, float)):
         a, b = promote(input, exponent)
-        if not spec_of(a).dtype.is_floating_point:
-            raise UnsupportedError("pow: integers are taken to a known power only, an int")
-        return bind(Elementwise("POW"), a, b)
+        if spec_of(a).dtype.is_floating_point:
+            return bind(Elementwise("POW"), a, b)
+        return _integer_powers(a, b)
     with torch._C.DisableTorchFunction():
         dtype = result_type(input, exponent)
     require_fit("pow", exponent, dtype)
@@ -153,6 +161,43 @@ def _whole_power(base: TensorT, exponent: int) -> TensorT:
     half = _whole_power(base, exponent // 2)
     square = mul(half, half)
     return mul(square, base) if exponent % 2 else square
+
+
+def _integer_powers(base: TensorT, exponent: TensorT) -> TensorT:
+    """Square and multiply by the bits of an exponent that is not known.
+
+    From 128 on every power fits no integer, but those of -1, 0 and 1: of others that are odd,
+    PyTorch has other last bits.
+    """
+    dtype = spec_of(base).dtype
+    if dtype == torch.bool:
+        raise UnsupportedError("pow: bools are not taken to a power", hint="convert with .int()")
+    result, square, left = tensor_of(1, dtype), base, exponent
+    parity: TensorT = None
+    for _ in range(6):
+        half = bind(Elementwise("FLOOR_DIV"), left, torch.tensor(2, dtype=dtype))
+        odd = ne(sub(left, mul(half, 2)), 0)
+        parity = odd if parity is None else parity
+        result = where(odd, mul(square, result), result)
+        square, left = mul(square, square), half
+    result = where(gt(left, 0), mul(square, result), result)
+    if dtype == torch.uint8:
+        return result
+    one = where(eq(base, 1), 1, where(eq(base, -1), where(parity, -1, 1), 0))
+    return where(lt(exponent, 0), cast(one, dtype), result)  # 1 over it, rounded towards 0
+
+
+@torch_function(torch.float_power, torch.Tensor.float_power)
+def float_power(input: Any, exponent: Any) -> TensorT:
+    """Raise to a power in float64, which no TensorRT has: see ``Precision(float64=...)``."""
+    given = (cast(x, torch.float64) if isinstance(x, T) else x for x in (input, exponent))
+    return pow(*given)
+
+
+@torch_function(torch.ldexp, torch.Tensor.ldexp)
+def ldexp(input: TensorT, other: TensorT) -> TensorT:
+    """Multiply by 2 to the power ``other``."""
+    return mul(input, pow(2.0, other))
 
 
 @torch_function(torch.Tensor.__rpow__)
@@ -277,10 +322,14 @@ def _float(input: TensorT) -> TensorT:
 
 @torch_function(F.softplus)
 def softplus(input: TensorT, beta: float = 1.0, threshold: float = 20.0) -> TensorT:
-    """Compute ``log(1 + exp(beta * x)) / beta``."""
-    if threshold != 20.0:
-        raise UnsupportedError(f"softplus: threshold={threshold} is not taken, only 20")
-    return bind(Activation("SOFTPLUS", 1.0 / beta, float(beta)), input)
+    """Compute ``log(1 + exp(beta * x)) / beta``, and ``x`` where ``beta * x`` is above a limit."""
+    if threshold == 20.0:
+        return bind(Activation("SOFTPLUS", 1.0 / beta, float(beta)), input)
+    require_float("softplus", spec_of(input))
+    x = mul(cast(input, torch.float32), beta)
+    tail = log1p(unary("EXP", unary("NEG", unary("ABS", x))))
+    curve = div(add(clamp(x, 0.0), tail), beta)
+    return where(gt(x, threshold), input, cast(curve, spec_of(input).dtype))
 
 
 @torch_function(F.softsign)
@@ -337,18 +386,3 @@ def gelu(input: TensorT, approximate: str = "none") -> TensorT:
     if approximate not in ("none", "tanh"):
         raise UnsupportedError(f"gelu: expected approximate 'none' or 'tanh', got {approximate!r}")
     return bind(Gelu(approximate), input)
-
-
-@torch_function(F.dropout, torch.dropout)
-def dropout(
-    input: TensorT, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> TensorT:
-    """Return ``input``; dropping entries depends on training and is refused."""
-    if training and p > 0:
-        recorder = getattr(input, "_trtnn_recorder", None)
-        path = recorder.scopes[-1][0] if recorder is not None else ""
-        raise TraceError(
-            f"dropout with p={p} in training mode, in {path or 'forward'}",
-            hint="call .eval() on the module before compiling it",
-        )
-    return input

@@ -13,6 +13,7 @@ __all__: list[str] = []
 
 T = torch.Tensor
 L = torch.linalg
+S = torch.special
 
 
 def _refuse(reason: str, hint: str, *callables: Callable[..., Any]) -> None:
@@ -48,4 +49,36 @@ _refuse(
     "TensorRT has no layer that counts entries by bins",
     "use torch.histc, or torch.bucketize and a sum of comparisons",
     *(torch.histogram, T.histogram, torch.histogramdd),
+)
+_refuse(
+    "a graph has one path, whatever the data",
+    "use torch.where instead of a branch, or return the comparison: (x == y).all()",
+    *(torch.equal, T.equal, torch.allclose, T.allclose),
+)
+_refuse(
+    "how many steps it takes depends on the data",
+    "compute it before the call; of sizes, math.gcd and // do",
+    *(torch.gcd, T.gcd, torch.lcm, T.lcm),
+)
+_refuse(
+    "TensorRT has no view of the bits of a float",
+    "compute it before the call",
+    *(torch.frexp, T.frexp, torch.nextafter, T.nextafter),
+)
+_refuse(
+    "TensorRT has no layer for it, and no short composition is exact",
+    "of parameters alone it is computed when the model is compiled; else compute it before the "
+    "call, and give the model the result",
+    *(torch.lgamma, T.lgamma, torch.digamma, T.digamma, torch.polygamma, T.polygamma),
+    *(torch.mvlgamma, T.mvlgamma, torch.igamma, T.igamma, torch.igammac, T.igammac),
+    *(torch.i0, T.i0, S.i0e, S.i1, S.i1e, S.ndtri, S.zeta, S.airy_ai, S.spherical_bessel_j0),
+    *(S.i0, S.gammaln, S.digamma, S.psi, S.polygamma, S.multigammaln, S.gammainc, S.gammaincc),
+    *(S.bessel_j0, S.bessel_j1, S.bessel_y0, S.bessel_y1, S.modified_bessel_i0),
+    *(S.modified_bessel_i1, S.modified_bessel_k0, S.modified_bessel_k1),
+    *(S.scaled_modified_bessel_k0, S.scaled_modified_bessel_k1, S.chebyshev_polynomial_t),
+    *(S.chebyshev_polynomial_u, S.chebyshev_polynomial_v, S.chebyshev_polynomial_w),
+    *(S.hermite_polynomial_h, S.hermite_polynomial_he, S.laguerre_polynomial_l),
+    *(S.legendre_polynomial_p, S.shifted_chebyshev_polynomial_t),
+    *(S.shifted_chebyshev_polynomial_u, S.shifted_chebyshev_polynomial_v),
+    S.shifted_chebyshev_polynomial_w,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch
 
 from trtnn.errors import DTypeError, UnsupportedError
 from trtnn.ops.arithmetic import (
+    HALVES,
     Elementwise,
     add,
     cast,
@@ -19,6 +21,7 @@ from trtnn.ops.arithmetic import (
     logical_or,
     lt,
     mul,
+    ne,
     sub,
     where,
 )
@@ -36,8 +39,11 @@ UNARIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "SINH": torch.sinh, "COSH": torch.cosh, "ASIN": torch.asin, "ACOS": torch.acos,
     "ATAN": torch.atan, "ASINH": torch.asinh, "ACOSH": torch.acosh, "ATANH": torch.atanh,
     "CEIL": torch.ceil, "FLOOR": torch.floor, "ERF": torch.erf, "SIGN": torch.sign,
-    "ROUND": torch.round, "ISINF": torch.isinf,
+    "ROUND": torch.round, "ISINF": torch.isinf, "ISNAN": torch.isnan,
 }  # fmt: skip
+
+
+ASKS = frozenset({"ISINF", "ISNAN"})
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,13 +54,22 @@ class Unary(Op):
 
     def infer(self, x: Spec) -> Spec:
         require_float(self.kind.lower(), x)
-        return Spec(x.shape, torch.bool) if self.kind == "ISINF" else x
+        return Spec(x.shape, torch.bool) if self.kind in ASKS else x
 
     def reference(self, x: torch.Tensor) -> torch.Tensor:
         return UNARIES[self.kind](x)
 
     def lower(self, net: Any, x: Any) -> Any:
         return net.unary(x, self.kind)
+
+    def needs_decomposition(self, target: Any) -> bool:
+        return self.kind not in target.unaries
+
+    def decompose(self, x: TensorT) -> TensorT:
+        """Compose ISNAN, which 8.6 lacks: what is not equal to itself."""
+        if self.kind != "ISNAN":
+            raise UnsupportedError(f"this TensorRT has no Unary layer of kind {self.kind}")
+        return ne(x, x)
 
 
 NUMBERS = "convert with .int() before"
@@ -73,8 +88,8 @@ def unary(kind: str, input: TensorT) -> TensorT:
             return bind(Elementwise("MAX"), input, mul(input, -1))
         if kind == "NEG":
             return mul(input, -1)
-        if kind == "ISINF":
-            return logical_not(eq(input, input))
+        if kind in ASKS:
+            return ne(input, input)
         if kind == "SIGN":
             if spec.dtype == torch.bool:
                 return input
@@ -98,11 +113,11 @@ def _unary(kind: str, *callables: Callable[..., Any]) -> Callable[[TensorT], Ten
 T = torch.Tensor
 abs = _unary("ABS", torch.abs, torch.absolute, T.abs, T.absolute, T.__abs__)
 acos = _unary("ACOS", torch.acos, torch.arccos, T.acos, T.arccos)
-acosh = _unary("ACOSH", torch.acosh, T.acosh)
+acosh = _unary("ACOSH", torch.acosh, T.acosh, torch.arccosh, T.arccosh)
 asin = _unary("ASIN", torch.asin, torch.arcsin, T.asin, T.arcsin)
-asinh = _unary("ASINH", torch.asinh, T.asinh)
+asinh = _unary("ASINH", torch.asinh, T.asinh, torch.arcsinh, T.arcsinh)
 atan = _unary("ATAN", torch.atan, torch.arctan, T.atan, T.arctan)
-atanh = _unary("ATANH", torch.atanh, T.atanh)
+atanh = _unary("ATANH", torch.atanh, T.atanh, torch.arctanh, T.arctanh)
 ceil = _unary("CEIL", torch.ceil, T.ceil)
 cos = _unary("COS", torch.cos, T.cos)
 cosh = _unary("COSH", torch.cosh, T.cosh)
@@ -113,19 +128,29 @@ isinf = _unary("ISINF", torch.isinf, T.isinf)
 log = _unary("LOG", torch.log, T.log)
 neg = _unary("NEG", torch.neg, torch.negative, T.neg, T.negative, T.__neg__)
 reciprocal = _unary("RECIP", torch.reciprocal, T.reciprocal)
-sign = _unary("SIGN", torch.sign, T.sign)
+sign = _unary("SIGN", torch.sign, T.sign, torch.sgn, T.sgn)
 sin = _unary("SIN", torch.sin, T.sin)
 sinh = _unary("SINH", torch.sinh, T.sinh)
 sqrt = _unary("SQRT", torch.sqrt, T.sqrt)
 tan = _unary("TAN", torch.tan, T.tan)
 
 
-@torch_function(torch.round, torch.Tensor.round)
+@torch_function(torch.round, torch.Tensor.round, torch.special.round)
 def round(input: TensorT, *, decimals: int = 0) -> TensorT:
-    """Round half to even."""
-    if decimals:
-        raise UnsupportedError(f"round: decimals={decimals} is not taken")
-    return unary("ROUND", input)
+    """Round half to even, at a digit behind the point, or before it where ``decimals`` < 0.
+
+    >>> round(torch.tensor([0.125, 250.0]), decimals=-2)
+    tensor([  0., 200.])
+    """
+    dtype = spec_of(input).dtype
+    if decimals == 0:
+        return unary("ROUND", input)
+    require_float("round with decimals", spec_of(input))
+    x = cast(input, torch.float32) if dtype in HALVES else input
+    step = torch.tensor(10.0 ** builtins.abs(decimals), dtype=spec_of(x).dtype)
+    up, down = ("PROD", "DIV") if decimals > 0 else ("DIV", "PROD")
+    whole = unary("ROUND", bind(Elementwise(up), x, step))
+    return cast(bind(Elementwise(down), whole, step), dtype)
 
 
 @torch_function(torch.rsqrt, torch.Tensor.rsqrt)
@@ -207,5 +232,5 @@ def isfinite(input: TensorT) -> TensorT:
 
 @torch_function(torch.isnan, torch.Tensor.isnan)
 def isnan(input: TensorT) -> TensorT:
-    """Say which entries are not equal to themselves."""
-    return logical_not(eq(input, input))
+    """Say which entries are NaN."""
+    return unary("ISNAN", input)

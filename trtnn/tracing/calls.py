@@ -56,7 +56,11 @@ VIEWS = frozenset(
 SAME = frozenset(
     {
         *(T.to, T.type, T.type_as, T.float, T.half, T.bfloat16, T.double, T.int, T.long, T.bool),
-        *(T.byte, T.char, T.detach, torch.detach, T.cpu, T.cuda, *_getters("data")),
+        *(T.byte, T.char, T.short, T.detach, torch.detach, T.cpu, T.cuda),
+        *_getters("data", "real"),
+        *(torch.positive, T.positive, T.__pos__, torch.conj, T.conj, torch.conj_physical),
+        *(T.conj_physical, torch.resolve_conj, T.resolve_conj, torch.resolve_neg, T.resolve_neg),
+        torch.real,
     }
 )
 """Where the result is the first operand itself, PyTorch's is too."""
@@ -80,13 +84,13 @@ RANDOM = frozenset(
     (
         "rand randn randint rand_like randn_like randint_like randperm normal bernoulli "
         "multinomial poisson uniform_ normal_ random_ exponential_ bernoulli_ cauchy_ "
-        "geometric_ log_normal_ dropout_ rrelu_ alpha_dropout feature_dropout"
+        "geometric_ log_normal_"
     ).split()
 )
 ASKS_VALUE = frozenset(
     (
         "item tolist __bool__ __int__ __float__ __index__ __complex__ numpy __array__ "
-        "__len__ data_ptr storage untyped_storage __contains__ __iter__ equal allclose "
+        "__len__ data_ptr storage untyped_storage __contains__ __iter__ "
         "is_nonzero stride storage_offset __reversed__ __format__ is_contiguous __repr__ __dlpack__"
     ).split()
 )

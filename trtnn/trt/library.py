@@ -64,6 +64,7 @@ class Target:
     version: str
     layers: frozenset[str]
     activations: frozenset[str]
+    unaries: frozenset[str]
     dtypes: frozenset[str]
     strongly_typed: bool
     compute_capabilities: tuple[str, ...] = ()
@@ -184,6 +185,7 @@ def target_of(trt: ModuleType) -> Target:
         version=trt.__version__,
         layers=frozenset(listed) - _WITHOUT_KERNELS.get(package, frozenset()),
         activations=frozenset(trt.ActivationType.__members__),
+        unaries=frozenset(trt.UnaryOperation.__members__),
         dtypes=frozenset(trt.DataType.__members__),
         strongly_typed=strong,
         compute_capabilities=capabilities_of(trt),

@@ -12,8 +12,8 @@ from trtnn.ops.op import sizes_in
 # Seen to build and to run on 8.6.0 with sizes that depend on data. A sum over them fails when it
 # runs ("without resolved dynamic shapes"), a fill of as many entries when it is built.
 TAKES_DATA = frozenset(
-    "Activation Cast Concat Elementwise Expand Gather GatherND Identity NonZero Place Scaled "
-    "Select Shuffle Slice Unary".split()
+    "Activation Cast Concat Elementwise Expand Gather GatherND Identity NonZero Not Place "
+    "Scaled Select Shuffle Slice Unary".split()
 )
 
 
