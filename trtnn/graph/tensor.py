@@ -42,6 +42,7 @@ class Tensor(torch.Tensor):
     _trtnn_stale: tuple[str, SourceLine | None] | None = None
     _trtnn_layout: Any = None
     _trtnn_writes = 0  # to a root, and those that the value held by a view has seen
+    _trtnn_parts: tuple[Any, Any] | None = None  # of a complex one, which has no value
     _trtnn_drawn: tuple[str, SourceLine | None] | None = None
 
     @staticmethod

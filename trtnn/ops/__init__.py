@@ -7,6 +7,7 @@ from trtnn.ops.assignment import *
 from trtnn.ops.attention import *
 from trtnn.ops.bags import *
 from trtnn.ops.bitwise import *
+from trtnn.ops.complex import *
 from trtnn.ops.conversion import *
 from trtnn.ops.convolution import *
 from trtnn.ops.copies import *
@@ -19,6 +20,7 @@ from trtnn.ops.dropout import *
 from trtnn.ops.einsum import *
 from trtnn.ops.floats import *
 from trtnn.ops.folding import *
+from trtnn.ops.fourier import *
 from trtnn.ops.gates import *
 from trtnn.ops.indexing import *
 from trtnn.ops.joining import *

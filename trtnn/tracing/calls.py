@@ -47,7 +47,8 @@ VIEWS = frozenset(
             T.broadcast_to,
             torch.broadcast_tensors,
             T.reshape_as,
-            *_getters("T", "mT", "H", "mH", "data", "real"),
+            *_getters("T", "mT", "H", "mH", "data", "real", "imag"),
+            *(torch.view_as_complex, torch.view_as_real, torch.real, torch.imag),
         ),
     }
 )

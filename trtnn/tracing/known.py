@@ -291,7 +291,8 @@ def vars_of(module: torch.nn.Module, path: str) -> set[str]:
 def view_of(tensor: torch.Tensor) -> tuple[Any, ...]:
     """Return what two real tensors have in common that are the same view of the same memory."""
     strides = tensor.stride() if tensor.layout is torch.strided else id(tensor)
-    return storage_of(tensor), tensor.data_ptr(), tensor.shape, strides, tensor.dtype
+    turned = tensor.is_neg(), tensor.is_conj()  # read with another sign than the memory has
+    return storage_of(tensor), tensor.data_ptr(), tensor.shape, strides, tensor.dtype, turned
 
 
 def _array_type() -> Any:

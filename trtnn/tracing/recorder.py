@@ -13,11 +13,10 @@ from trtnn.errors import TraceError, TrtnnError, UnsupportedError
 from trtnn.graph.graph import Assumption, Constant, Node, Origin, Value, as_tuple
 from trtnn.graph.program import Slot, change, storage_of
 from trtnn.graph.tensor import Tensor, tensors_in
-from trtnn.ops.op import REFUSED, TABLE, Op, Spec, bind, has_sizes
-from trtnn.ops.registering import name_of
+from trtnn.ops.op import TABLE, Op, Spec, bind, has_sizes, spec_of
 from trtnn.sizes.dims import Dim, Size, bounds, decide
 from trtnn.source import find_user_line
-from trtnn.tracing import calls, drawn, layouts, mutation
+from trtnn.tracing import calls, drawn, layouts, meanings, mutation
 from trtnn.tracing.known import KnownValues, State, view_of
 from trtnn.tracing.origins import origins
 from trtnn.tracing.questions import ask
@@ -65,6 +64,8 @@ class Recorder:
 
     def input(self, name: str, spec: Spec, form: str = "contiguous_format") -> Tensor:
         """Return the symbolic tensor of a graph input, which lies in memory as ``form`` says."""
+        hint = "take torch.view_as_real of it, and in forward torch.view_as_complex"
+        meanings.require_real(f"input {name}", spec.dtype, hint)
         value = Value(name, spec)
         self.inputs = (*self.inputs, value)
         tensor = Tensor(spec, self, value=value)
@@ -81,7 +82,7 @@ class Recorder:
         name, slot = self.known.named.get(key, (None, slot))
         spec = Spec(tuple(tensor.shape), tensor.dtype)
         value = Value(f"c{len(self.constants)}", spec)
-        self.constants[value] = Constant(tensor.detach(), name, slot)
+        self.constants[value] = Constant(tensor.detach().resolve_neg(), name, slot)
         self.interned[key] = (value, tensor)
         self.known.entered.setdefault(storage_of(tensor), []).append((value, key))
         return value
@@ -90,6 +91,7 @@ class Recorder:
         """Return the graph value of any operand."""
         if not isinstance(operand, torch.Tensor):
             raise TraceError(f"expected a tensor, got {operand!r} of {type(operand).__name__}")
+        meanings.require_real("a tensor", spec_of(operand).dtype)
         if not isinstance(operand, Tensor):
             return self.constant(operand)
         self.check_fresh(operand)
@@ -98,6 +100,10 @@ class Recorder:
         value: Value | None = operand._trtnn_value
         assert value is not None
         return value
+
+    def complex(self, dtype: torch.dtype, real: Tensor, imaginary: Tensor) -> Tensor:
+        """Return the complex tensor of two parts."""
+        return meanings.complex_tensor(self, dtype, real, imaginary)
 
     def replay(self, view: Tensor) -> Value:
         """Return the value of a view whose base was written to."""
@@ -270,6 +276,7 @@ class Recorder:
         if kwargs.get("layout") not in (None, torch.strided):
             raise UnsupportedError(f"{name} with layout {kwargs['layout']}: a graph is dense")
         if calls.is_mutating(function):
+            meanings.require_no_complex(name, tensors)
             return mutation.write(self, function, args, kwargs)
         return self._apply(function, name, args, kwargs)
 
@@ -281,20 +288,13 @@ class Recorder:
             )
 
     def _apply(self, function: Any, name: str, args: Any, kwargs: Any) -> Any:
-        meaning = TABLE.get(function)
+        meaning = meanings.meaning_of(self, function, name, (args, kwargs))
         if meaning is None and name in ("data.__get__", "detach"):
             return args[0]
         if meaning is None:
             if name.startswith("sym_") or function is torch.broadcast_shapes:
                 return function(*args, **kwargs)
-            written = name_of(function)
-            if function in REFUSED:
-                reason, hint = REFUSED[function]
-                raise UnsupportedError(f"{written}: {reason}", hint=hint)
-            raise UnsupportedError(
-                f"{written} has no lowering yet",
-                hint=f"{calls.instead_of(name)}; or give it a meaning: @trtnn.register({written})",
-            )
+            raise meanings.missing(function, name)
         given = args, kwargs
         args, kwargs = calls.named(meaning, args, kwargs)
         args, kwargs = change((args, kwargs), torch.Tensor, self.known.adopt)
