@@ -10,28 +10,17 @@ import torch
 
 from trtnn.errors import ShapeError, UnsupportedError
 from trtnn.ops.arithmetic import mul
+from trtnn.ops.diagonals import diagonal
 from trtnn.ops.matrix import multiply
 from trtnn.ops.movement import permute, reshape
 from trtnn.ops.op import TensorT, shape_of, spec_of, torch_function, unequal
 from trtnn.ops.reduction import sum
-from trtnn.ops.slicing import slice_of
 from trtnn.sizes.dims import Size, product
 
-__all__ = ["contract", "diagonal_of", "einsum"]
+__all__ = ["contract", "einsum"]
 
 Labels: TypeAlias = tuple[str, ...]
 """A name for each dim; those that an ellipsis stands for are numbers, counted from the back."""
-
-
-def diagonal_of(input: TensorT, first: int, second: int) -> TensorT:
-    """Return the main diagonal of two dims of one size, as the last dim."""
-    shape = shape_of(input)
-    size = shape[first]
-    rest = [axis for axis in range(len(shape)) if axis not in (first, second)]
-    front = tuple(shape[axis] for axis in rest)
-    rows = reshape(permute(input, [*rest, first, second]), (*front, size * size))
-    start = (0,) * (len(rest) + 1)
-    return slice_of(rows, start, (*front, size), (*(1,) * len(rest), size + 1))
 
 
 def _labels(term: str, rank: int) -> Labels:
@@ -73,7 +62,7 @@ def _without_repeats(x: TensorT, labels: Labels) -> tuple[TensorT, Labels]:
                 raise ShapeError(
                     f"einsum: {label!r} names the sizes {unequal(*sizes)}", sizes=sizes
                 )
-            x = diagonal_of(x, first, second)
+            x = diagonal(x, 0, first, second)
             rest = (other for i, other in enumerate(labels) if i not in (first, second))
             labels = (*rest, label)
     return x, labels

@@ -11,10 +11,11 @@ import torch
 from trtnn.errors import ShapeError, UnsupportedError
 from trtnn.ops.arithmetic import add, cast, sub
 from trtnn.ops.complex import complex_function, conj, is_complex, join, parts_of
-from trtnn.ops.joining import pad, roll
+from trtnn.ops.joining import roll
 from trtnn.ops.matrix import matmul
 from trtnn.ops.movement import movedim
 from trtnn.ops.op import TensorT, axis_of, shape_of, spec_of, torch_function
+from trtnn.ops.padding import pad
 from trtnn.ops.reduction import axes_of
 from trtnn.ops.slicing import narrow
 from trtnn.sizes.dims import Size

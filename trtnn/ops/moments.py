@@ -11,8 +11,8 @@ import torch
 from trtnn.errors import ShapeError
 from trtnn.ops.arithmetic import cast, maximum, mul, promote, sub, tensor_of
 from trtnn.ops.creation import full
+from trtnn.ops.diagonals import diagonal
 from trtnn.ops.division import div
-from trtnn.ops.einsum import diagonal_of
 from trtnn.ops.matrix import matmul
 from trtnn.ops.movement import mT, reshape, unsqueeze
 from trtnn.ops.op import TensorT, require_float, shape_of, spec_of, torch_function
@@ -137,5 +137,5 @@ def corrcoef(input: TensorT) -> TensorT:
     covariance = cov(input)
     if not shape_of(covariance):
         return div(covariance, covariance)
-    spread = unary("SQRT", diagonal_of(covariance, 0, 1))
+    spread = unary("SQRT", diagonal(covariance))
     return clamp(div(div(covariance, unsqueeze(spread, 1)), unsqueeze(spread, 0)), -1.0, 1.0)

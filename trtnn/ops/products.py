@@ -11,7 +11,8 @@ import torch
 from trtnn.errors import ShapeError, UnsupportedError
 from trtnn.ops.arithmetic import add, mul, sub
 from trtnn.ops.creation import ones_like
-from trtnn.ops.einsum import contract, diagonal_of
+from trtnn.ops.diagonals import diagonal
+from trtnn.ops.einsum import contract
 from trtnn.ops.joining import flip, roll, stack
 from trtnn.ops.matrix import matmul
 from trtnn.ops.movement import expand, movedim, reshape, squeeze, unsqueeze
@@ -152,7 +153,7 @@ def trace(input: TensorT) -> TensorT:
         raise ShapeError(f"trace: expected a matrix, got {spec_of(input)}")
     rows, columns = shape
     if rows == columns:
-        return sum(diagonal_of(input, 0, 1))
+        return sum(diagonal(input))
     dtype = spec_of(input).dtype
     ones_there = eye(rows, columns, dtype=torch.float32 if dtype == torch.bool else dtype)
     return sum(mul(input, ones_there))
