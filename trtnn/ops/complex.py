@@ -136,15 +136,6 @@ def imag(input: TensorT) -> TensorT:
     return parts_of(input)[1]
 
 
-@torch_function(
-    *(torch.real, _GETTERS.real.__get__, torch.conj, T.conj, torch.conj_physical, T.conj_physical),
-    *(torch.resolve_conj, T.resolve_conj, torch.resolve_neg, T.resolve_neg),
-)
-def itself(input: TensorT) -> TensorT:
-    """Return the input, as it is real."""
-    return input
-
-
 @complex_function(torch.abs, T.abs, T.__abs__, torch.absolute, T.absolute)
 def absolute(input: TensorT) -> TensorT:
     """Return the distances from 0, without overflow of their squares."""
