@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 import torch.nn.functional as F
 
@@ -49,7 +51,30 @@ ADDED = torch.zeros(2, 3).masked_fill(PADDING, float("-inf"))
 BIAS = torch.linspace(-1, 1, 8).view(1, 1, 8)
 CAUSAL = torch.ones(3, 3, dtype=BOOL).triu(1)
 
+ENCODER = torch.nn.TransformerEncoder(
+    torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2
+)
+TRANSFORMER = torch.nn.Transformer(8, 2, 1, 1, 16, activation="gelu", batch_first=True)
+for _module in (ENCODER, TRANSFORMER):
+    _module.eval().requires_grad_(False)
+
+
+def encoded(x: torch.Tensor) -> torch.Tensor:
+    """Encode what PADDING leaves; of the rest, eager's fast path gives 0, and no other path."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The PyTorch API of nested tensors")
+        result: torch.Tensor = ENCODER(x, src_key_padding_mask=PADDING)
+    return result.masked_fill(PADDING[:, :, None], 0.0)
+
+
+def transformed(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    mask = TRANSFORMER.generate_square_subsequent_mask(target.shape[1])
+    return TRANSFORMER(source, target, tgt_mask=mask, tgt_is_causal=True)
+
+
 ROWS: list[Row] = [
+    Row(encoded, T(2, 3, 8), name="nn.TransformerEncoder with padding"),
+    Row(transformed, T(B, S, 8), T(B, 4, 8), name="nn.Transformer"),
     Row(sdpa, T(B, 2, S, 4), T(B, 2, S, 4), T(B, 2, S, 4)),
     Row(sdpa, T(B, 2, S, 4), T(B, 2, S, 4), T(B, 2, S, 4), is_causal=True),
     Row(sdpa, T(B, 2, S, 4), T(B, 2, S, 4), T(B, 2, S, 4), T(S, S), scale=0.3),

@@ -11,7 +11,7 @@ from trtnn.ops.op import bind
 from trtnn.ops.pooling import Part
 from trtnn.sizes.dims import Dim
 
-HALF = torch.float16
+HALF, INT = torch.float16, torch.int64
 P = Dim("pixels", 4, 7, 11)
 
 ROWS: list[Row] = [
@@ -35,6 +35,19 @@ ROWS: list[Row] = [
     Row(F.max_pool3d, T(2, 4, 3, 5), (2, 1, 2), 2, 0, (1, 2, 3), True, True, name="all at once"),
     Row(F.max_pool2d, T(1, 4, 4, dtype=torch.int64), 2, name="max_pool2d of integers"),
     Row(F.max_pool1d, T(1, 1, S), 1, 2, 0, 1, True, True, raises=UnsupportedError),
+    Row(
+        lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2),
+        T(B, 2, 4, 2 * S),
+        name="max_unpool2d",
+    ),
+    Row(
+        lambda x: F.max_unpool1d(*F.max_pool1d(x, 2, return_indices=True), 2, output_size=(7,)),
+        T(2, 7, dtype=HALF),
+        name="max_unpool1d to a size",
+    ),
+    Row(
+        F.max_unpool1d, T(1, 1, 2), T(1, 1, 2, dtype=torch.int64), 2, 2, 0, (9,), raises=ShapeError
+    ),
     Row(F.lp_pool2d, T(B, 2, 4, S + 1, low=0.1), 3.0, 2, 1),
     Row(F.adaptive_avg_pool3d, T(B, 2, 4, 5, P), (2, 3, 1)),
     Row(F.adaptive_max_pool2d, T(B, 2, 7, 5), (3, 2), True, name="adaptive maxima and where"),

@@ -53,3 +53,4 @@ from trtnn.ops.special import *
 from trtnn.ops.stacking import *
 from trtnn.ops.ternary import *
 from trtnn.ops.unary import *
+from trtnn.ops.unpooling import *
