@@ -138,3 +138,19 @@ def test_the_project_declares_the_command() -> None:
     assert project["scripts"] == {"trtnn": "trtnn.cli:main"}
     needed = {name.partition(">")[0] for name in project["optional-dependencies"]["cli"]}
     assert needed == {"typer", "rich"}
+
+
+def test_what_is_supported_is_listed() -> None:
+    status, said, errors = run("supported", "conv2?")
+    assert (status, errors) == (0, "")
+    assert "torch.nn.functional.conv2d" in said and "8.6, 10, 11, RTX" in said
+    assert run("supported", "no_such*") == (
+        *(1, ""),
+        "trtnn: no torch callable that is supported matches 'no_such*'\n",
+    )
+
+
+def test_the_page_of_the_docs_is_what_is_supported() -> None:
+    """After a change of the vocabulary: ``trtnn supported --markdown > docs/supported.md``."""
+    status, said, _ = run("supported", "--markdown")
+    assert status == 0 and said == (ROOT / "docs" / "supported.md").read_text()

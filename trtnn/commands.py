@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+import trtnn
 from trtnn.cache.folder import Cache, open_cache
 from trtnn.errors import OptionError
+
+if TYPE_CHECKING:
+    from trtnn.ops.vocabulary import Supported
 
 DAY = 24 * 3600.0
 UNITS = ("bytes", "KiB", "MiB", "GiB")
@@ -77,6 +82,26 @@ def clear(
     typer.echo(f"removed {count_text(count)}, {size_text(size)}")
 
 
+@application.command("supported")
+def show_supported(
+    pattern: Annotated[str, typer.Argument(help="What a name or an alias matches.")] = "*",
+    *,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As a page of the docs.")] = False,
+) -> None:
+    """List the torch callables that forward may call, such as: trtnn supported 'conv*'."""
+    found = trtnn.supported(pattern)
+    if not found:
+        typer.echo(f"trtnn: no torch callable that is supported matches {pattern!r}", err=True)
+        raise typer.Exit(1)
+    if markdown:
+        typer.echo(page_of(found))
+        return
+    table = Table("function", "TensorRT", "also as")
+    for entry in found:
+        table.add_row(entry.name, ", ".join(entry.versions), ", ".join(entry.aliases))
+    Console().print(table)
+
+
 def _cache() -> Cache:
     try:
         cache = open_cache()
@@ -86,6 +111,29 @@ def _cache() -> Cache:
     if cache is None:  # and a warning has said why
         raise typer.Exit(1)
     return cache
+
+
+def page_of(entries: Iterable[Supported]) -> str:
+    """Return a page of the documentation that lists entries.
+
+    >>> print(page_of(trtnn.supported("frac")).splitlines()[-1])
+    | `torch.frac` | `Tensor.frac`, `Tensor.frac_` | 8.6, 10, 11, RTX |
+    """
+    lines = [
+        "# Supported functions",
+        "",
+        "What `forward` may call, with the versions of TensorRT, and TensorRT for RTX, that each",
+        "works on. An argument may still be refused, with an `UnsupportedError` that says why;",
+        "`trtnn.register` gives a meaning to what is not here. Written by",
+        "`trtnn supported --markdown`.",
+        "",
+        "| function | also as | TensorRT |",
+        "|---|---|---|",
+    ]
+    for entry in entries:
+        others = ", ".join(f"`{name.replace('torch.Tensor', 'Tensor')}`" for name in entry.aliases)
+        lines.append(f"| `{entry.name}` | {others} | {', '.join(entry.versions)} |")
+    return "\n".join(lines)
 
 
 def count_text(count: int) -> str:
