@@ -64,5 +64,21 @@ ROWS: list[Row] = [
     Row(lambda x: shown(FFT.ihfft(x, 3)), T(B, 5), name="ihfft, cut"),
     Row(lambda x: FFT.fftshift(FFT.rfft(x), -1).imag, T(B, 7), name="fftshift"),
     Row(lambda x: FFT.ifftshift(x), T(B, S), name="ifftshift of sizes"),
+    Row(
+        lambda x, w: torch.stft(x, 8, 3, 6, w, return_complex=True).abs() ** 2,
+        T(B, 9 + S),
+        C(6, low=0.1),
+        name="stft of a size, as spectrograms have it",
+    ),
+    Row(
+        lambda x, w: (
+            torch.stft(
+                x, 6, window=w, center=False, normalized=True, onesided=False, return_complex=True
+            ).imag
+        ),
+        T(11),
+        C(6),
+        name="stft of both sides",
+    ),
     Row(lambda x: FFT.fft(x).real, T(2, S), raises=UnsupportedError, name="fft of a size"),
 ]

@@ -39,6 +39,12 @@ REFUSED: dict[str, Callable[[torch.Tensor], Any]] = {
 }
 
 
+def test_a_complex_input_is_told_how_to_come_in() -> None:
+    with pytest.raises(TrtnnError, match="input z of torch.complex64") as found:
+        trace(lambda z: z.real, [Input((2, 3), torch.complex64)])
+    assert "torch.view_as_complex" in str(found.value)
+
+
 @pytest.mark.parametrize("ask", REFUSED.values(), ids=REFUSED)
 def test_a_refusal_that_forward_catches_ends_the_trace(ask: Callable[..., Any]) -> None:
     with pytest.raises(TrtnnError) as found:

@@ -50,6 +50,7 @@ from trtnn.ops.scattering import *
 from trtnn.ops.shuffling import *
 from trtnn.ops.sorting import *
 from trtnn.ops.special import *
+from trtnn.ops.spectra import *
 from trtnn.ops.stacking import *
 from trtnn.ops.ternary import *
 from trtnn.ops.unary import *
