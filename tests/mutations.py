@@ -22,7 +22,8 @@ from trtnn.lower.windows import Windows
 from trtnn.ops.arithmetic import Elementwise, Select
 from trtnn.ops.attention import Attention
 from trtnn.ops.pointwise import Gelu
-from trtnn.trt.library import Target, TensorRT
+from trtnn.trt.library import TensorRT
+from trtnn.trt.target import Target
 
 HALF, LONG, BOOL = torch.float16, torch.int64, torch.bool
 OFF = "TensorRT has"  # what TensorRT makes of a layer is not what the graph says

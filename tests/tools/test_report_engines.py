@@ -25,7 +25,7 @@ from tests.tools.test_check import Chain, in_module, inputs
 from tests.tools.test_report import FILES, labels, names_in, trials, weighty
 from trtnn import Report
 from trtnn.graph.graph import Graph
-from trtnn.trt.library import Target
+from trtnn.trt.target import Target
 
 TYPES = [(v, p) for v in VERSIONS for p in ("fp32", "fp16", "bf16") if (v, p) != ("8.6", "bf16")]
 

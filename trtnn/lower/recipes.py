@@ -12,7 +12,7 @@ import torch
 from trtnn.errors import UnsupportedError
 from trtnn.graph.program import Program, Slot
 from trtnn.source import SourceLine
-from trtnn.trt.library import Target
+from trtnn.trt.target import Target
 
 INT32 = torch.iinfo(torch.int32)
 Content = tuple[Any, str]  # what ``TensorRT.weights`` takes: an array or a tensor, and its dtype

@@ -14,7 +14,7 @@ from trtnn.precision.doubles import has_double
 from trtnn.precision.policy import Precision
 from trtnn.precision.typing import Typed
 from trtnn.source import warn_user
-from trtnn.trt.library import Target
+from trtnn.trt.target import Target
 
 
 def unasked(typed: Typed, precision: Precision) -> tuple[str, ...]:

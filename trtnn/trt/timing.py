@@ -18,8 +18,8 @@ from trtnn.files import locked, replacing
 from trtnn.options import BuildOptions
 
 if TYPE_CHECKING:
-    from trtnn.trt.library import Target
     from trtnn.trt.listening import Log
+    from trtnn.trt.target import Target
 
 TIMINGS = "timing-"
 """How the names of the files begin that the engine cache's folder has for timings."""
