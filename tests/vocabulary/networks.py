@@ -120,103 +120,101 @@ def _images() -> dict[str, Make]:
     }
 
 
+T5 = {
+    **{"vocab_size": 128, "d_model": 64, "d_kv": 16},
+    **{"d_ff": 128, "num_layers": 2, "num_heads": 4},
+}
+ENDS = {"decoder_start_token_id": 1, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+BOTH_SIDES = {
+    **{"d_model": 64, "encoder_layers": 2, "decoder_layers": 2},
+    **{"encoder_attention_heads": 4, "decoder_attention_heads": 4},
+    **{"encoder_ffn_dim": 128, "decoder_ffn_dim": 128},
+}
+WHISPER = {
+    **{**BOTH_SIDES, **ENDS, "vocab_size": 128},
+    **{"num_mel_bins": 16, "max_source_positions": 40},
+}
+DETR = {
+    **{**BOTH_SIDES, "use_timm_backbone": False, "use_pretrained_backbone": False},
+    **{"backbone_config": None, "num_queries": 10},
+}
+
+
 def _encoders_and_decoders() -> dict[str, Make]:
-    t5 = {
-        "vocab_size": 128,
-        "d_model": 64,
-        "d_kv": 16,
-        "d_ff": 128,
-        "num_layers": 2,
-        "num_heads": 4,
-    }
-    clip_text = {**SMALL, **WORDS, "eos_token_id": 127}
-    ends = {"decoder_start_token_id": 1, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-    whisper = dict(
-        **{"vocab_size": 128, "d_model": 64, "encoder_layers": 2, "decoder_layers": 2},
-        **{"encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 128},
-        **dict(decoder_ffn_dim=128, num_mel_bins=16, max_source_positions=40, **ends),
-    )
-    detr = dict(
-        **{"use_timm_backbone": False, "use_pretrained_backbone": False, "d_model": 64},
-        **{"backbone_config": None, "encoder_layers": 2, "decoder_layers": 2, "num_queries": 10},
-        **{"encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 128},
-        **{"decoder_ffn_dim": 128},
-    )
+    seq2seq = lambda m, x, y: m(x, decoder_input_ids=y).logits  # noqa: E731
     return {
         "t5": _hugging(
-            *("T5ForConditionalGeneration", ids(), ids(6)),
-            config="T5Config",
-            call=lambda m, x, y: m(input_ids=x, decoder_input_ids=y).logits,
-            **t5,
+            *("T5ForConditionalGeneration", ids(), ids(6)), config="T5Config", call=seq2seq, **T5
         ),
-        "clip text": _hugging("CLIPTextModel", ids(), config="CLIPTextConfig", **clip_text),
+        "clip text": _hugging(
+            "CLIPTextModel", ids(), config="CLIPTextConfig", **SMALL, **WORDS, eos_token_id=127
+        ),
         "clip vision": _hugging(
-            "CLIPVisionModel", image(32), config="CLIPVisionConfig", **SMALL, image_size=32,
-            patch_size=8,
+            *("CLIPVisionModel", image(32)),
+            config="CLIPVisionConfig",
+            **{**SMALL, "image_size": 32, "patch_size": 8},
         ),
         "whisper": _hugging(
             *("WhisperForConditionalGeneration", torch.randn(2, 16, 80), ids(6)),
             config="WhisperConfig",
-            call=lambda m, x, y: m(input_features=x, decoder_input_ids=y).logits,
-            **whisper,
+            call=seq2seq,
+            **WHISPER,
         ),
         "wav2vec2": _hugging(
             *("Wav2Vec2Model", torch.randn(1, 4000)),
             config="Wav2Vec2Config",
             **{**SMALL, "conv_dim": (32,) * 7, "num_conv_pos_embeddings": 16},
         ),
-        "detr": _hugging(
-            *("DetrForObjectDetection", image(96)), config="DetrConfig", **detr,
-        ),
-    }  # fmt: skip
+        "detr": _hugging("DetrForObjectDetection", image(96), config="DetrConfig", **DETR),
+    }
+
+
+BLOCKS = {"block_out_channels": (32, 64), "norm_num_groups": 8}
+UNET = {
+    **{**BLOCKS, "sample_size": 16, "layers_per_block": 1},
+    **{"cross_attention_dim": 32, "attention_head_dim": 8},
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+}
+VAE = {
+    **BLOCKS,
+    "down_block_types": ("DownEncoderBlock2D",) * 2,
+    "up_block_types": ("UpDecoderBlock2D",) * 2,
+}
+DIT = {
+    **{"num_attention_heads": 2, "attention_head_dim": 16, "in_channels": 4, "num_layers": 2},
+    **{"sample_size": 8, "patch_size": 2, "num_embeds_ada_norm": 10, "norm_num_groups": 4},
+}
+
+
+def _diffused(kind: str, *args: Any, call: Callable[..., Any], sizes: dict[str, Any]) -> Make:
+    def make() -> Network:
+        library: Any = importlib.import_module("diffusers")
+        return Network(Calling(getattr(library, kind)(**sizes), call), args)
+
+    return make
 
 
 def _diffusers() -> dict[str, Make]:
-    def made(kind: str, *args: Any, call: Callable[..., Any], **sizes: Any) -> Make:
-        def make() -> Network:
-            library: Any = importlib.import_module("diffusers")
-            return Network(Calling(getattr(library, kind)(**sizes), call), args)
-
-        return make
-
-    blocks = {"block_out_channels": (32, 64), "norm_num_groups": 8}
-    unet = dict(
-        **{
-            "sample_size": 16,
-            "layers_per_block": 1,
-            "cross_attention_dim": 32,
-            "attention_head_dim": 8,
-        },
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        **blocks,
-    )
-    vae = dict(
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        **blocks,
-    )
-    dit = dict(
-        **{"num_attention_heads": 2, "attention_head_dim": 16, "in_channels": 4, "num_layers": 2},
-        **{"sample_size": 8, "patch_size": 2, "num_embeds_ada_norm": 10, "norm_num_groups": 4},
-    )
     step = torch.tensor([3, 7])
     return {
-        "unet": made(
+        "unet": _diffused(
             *("UNet2DConditionModel", image(16, 4, 2), step, torch.randn(2, 7, 32)),
             call=lambda m, x, t, words: m(x, t, words).sample,
-            **unet,
+            sizes=UNET,
         ),
-        "vae encoder": made(
-            "AutoencoderKL", image(32), call=lambda m, x: m.encode(x).latent_dist.mode(), **vae
+        "vae encoder": _diffused(
+            *("AutoencoderKL", image(32)),
+            call=lambda m, x: m.encode(x).latent_dist.mode(),
+            sizes=VAE,
         ),
-        "vae decoder": made(
-            "AutoencoderKL", image(8, 4), call=lambda m, x: m.decode(x).sample, **vae
+        "vae decoder": _diffused(
+            "AutoencoderKL", image(8, 4), call=lambda m, x: m.decode(x).sample, sizes=VAE
         ),
-        "dit": made(
+        "dit": _diffused(
             *("DiTTransformer2DModel", image(8, 4, 2), step, torch.tensor([1, 2])),
             call=lambda m, x, t, c: m(x, timestep=t, class_labels=c).sample,
-            **dit,
+            sizes=DIT,
         ),
     }
 
