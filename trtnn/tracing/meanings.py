@@ -41,12 +41,10 @@ def meaning_of(
 def missing(function: Any, name: str) -> UnsupportedError:
     """Return the error for a torch callable that nothing stands for."""
     written = name_of(function)
-    if function in REFUSED:
-        reason, hint = REFUSED[function]
-        return UnsupportedError(f"{written}: {reason}", hint=hint)
+    reason, hint = REFUSED.get(function, ("", calls.instead_of(name)))
     return UnsupportedError(
-        f"{written} has no lowering yet",
-        hint=f"{calls.instead_of(name)}; or give it a meaning: @trtnn.register({written})",
+        f"{written}: {reason}" if reason else f"{written} has no lowering yet",
+        hint=f"{hint}; or give it a meaning: @trtnn.register({written})",
     )
 
 
