@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -244,9 +245,23 @@ def _timm(name: str) -> Make:
     return make
 
 
+def _yolo(name: str) -> Make:
+    def make() -> Network:
+        tasks: Any = importlib.import_module("ultralytics.nn.tasks")
+        model = tasks.DetectionModel(f"{name}.yaml", ch=3, nc=80, verbose=False)
+        for part in model.modules():
+            if hasattr(part, "export"):
+                part.export, part.format = True, "engine"  # as its own exporter sets them
+        return Network(model, (image(320),))
+
+    return make
+
+
 def families() -> dict[str, dict[str, Make]]:
-    """Return the networks of each library, by name."""
+    """Return the networks of each library, by name; ultralytics', which is AGPL, if it is there."""
+    there = importlib.util.find_spec("ultralytics") is not None
     return {
+        "ultralytics": {name: _yolo(name) for name in ("yolo11n", "yolov8n") if there},
         "torchvision": dict(_torchvision()),
         "timm": {name: _timm(name) for name in TIMM},
         "transformers": _texts() | _images() | _encoders_and_decoders(),
