@@ -53,7 +53,12 @@ def test_row_of_a_module_elsewhere_equals_torch(row: Row) -> None:
             close(results[leaf].cpu(), want)
 
 
-OURS = [(name, row) for name, row in VALID if row.function in TABLE and prepare(row)[0]]
+OURS = [
+    (name, row)
+    for name, row in VALID
+    if row.function in TABLE and prepare(row)[0]
+    if not any(isinstance(x, torch.Tensor) for x in flatten((row.args, row.kwargs))[0])
+]
 
 
 @pytest.mark.parametrize("row", [r for _, r in OURS], ids=[n for n, _ in OURS])

@@ -165,6 +165,7 @@ def _antialiased(
             matrix = torch.nn.functional.interpolate(
                 torch.eye(old)[None, None], **by, mode=mode, align_corners=align, antialias=True
             )[0, 0]
+        matrix = torch.as_tensor(matrix)  # on the device of what is made here
         x = matmul(x, matrix) if axis else matmul(matrix.T.contiguous(), x)
     return x
 
