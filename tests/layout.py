@@ -26,6 +26,7 @@ ROWS = (
     "errors source tree files options",
     "sizes",
     "ops",
+    "nvinfer",
     "graph",
     "tracing",
     "flow",
@@ -94,7 +95,7 @@ def module_name(path: Path) -> str:
 ROOMS = [
     path
     for path in PACKAGE.glob("*/**/__init__.py")
-    if path.parent.relative_to(PACKAGE).as_posix() not in ("ops", "host", "graph/passes")
+    if path.parent.relative_to(PACKAGE).as_posix() not in ("ops", "host", "nvinfer", "graph/passes")
 ]
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trtnn import functional as functional
+    from trtnn import nvinfer as nvinfer
     from trtnn import options as options
     from trtnn.building import build as build
     from trtnn.checking import check as check
@@ -99,7 +100,7 @@ _HOMES = {
         "errors",
     ),
 }
-__all__ = ["__version__", "functional", "options", *_HOMES]
+__all__ = ["__version__", "functional", "nvinfer", "options", *_HOMES]
 
 
 def __dir__() -> list[str]:
@@ -111,6 +112,6 @@ def __getattr__(name: str) -> Any:
     """Import lazily, so that a saved engine runs without torch."""
     if name in _HOMES:
         return getattr(importlib.import_module(f"trtnn.{_HOMES[name]}"), name)
-    if name in ("functional", "options"):
+    if name in ("functional", "nvinfer", "options"):
         return importlib.import_module(f"trtnn.{name}")
     raise AttributeError(f"module 'trtnn' has no attribute {name!r}")

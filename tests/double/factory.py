@@ -32,6 +32,7 @@ ADDS: dict[str, tuple[str, str]] = {
     "add_identity": ("IIdentityLayer", "@"),
     "add_lrn": ("ILRNLayer", "@ window_size alpha beta k"),
     "add_matrix_multiply": ("IMatrixMultiplyLayer", "@ op0 @ op1"),
+    "add_nms": ("INMSLayer", "@ @ @ indices_type"),
     "add_non_zero": ("INonZeroLayer", "@ indices_type"),
     "add_normalization": ("INormalizationLayer", "@ @ @ axes"),
     "add_normalization_v2": ("INormalizationLayer", "@ @ @ axes"),
@@ -44,6 +45,10 @@ ADDS: dict[str, tuple[str, str]] = {
     "add_reduce": ("IReduceLayer", "@ op axes keep_dims"),
     "add_resize": ("IResizeLayer", "@"),
     "add_reverse_sequence": ("IReverseSequenceLayer", "@ @"),
+    "add_rotary_embedding": (
+        "IRotaryEmbeddingLayer",
+        "@ @ @ interleaved rotary_embedding_dim",
+    ),
     "add_scale": ("IScaleLayer", "@ mode shift scale power"),
     "add_scale_nd": ("IScaleLayer", "@ mode shift scale power channel_axis"),
     "add_scatter": ("IScatterLayer", "@ @ @ mode"),
@@ -75,9 +80,10 @@ LATER = frozenset(
         "IQuantizeLayer",
         "IDequantizeLayer",
         "IReverseSequenceLayer",
+        "IRotaryEmbeddingLayer",
     }
 )
-OUTPUTS = {"ITopKLayer": 2, "IAssertionLayer": 0}
+OUTPUTS = {"ITopKLayer": 2, "INMSLayer": 2, "IAssertionLayer": 0}
 
 
 def plain_defaults() -> dict[str, dict[str, Any]]:
@@ -115,6 +121,7 @@ def plain_defaults() -> dict[str, dict[str, Any]]:
         "IDequantizeLayer": {"axis": -1},
         "IReverseSequenceLayer": {"batch_axis": 1, "sequence_axis": 0},
         "IGridSampleLayer": {"align_corners": False},
+        "INMSLayer": {"topk_box_limit": 5000},
         "IAttention": {"decomposable": False, "causal": False},
     }
 
@@ -138,6 +145,10 @@ def enumerated_defaults(surface: Any) -> dict[str, dict[str, Any]]:
         "INormalizationLayer": {"compute_precision": types.FLOAT} if surface.major < 11 else {},
         "ITopKLayer": {"indices_type": types.INT32},
         "INonZeroLayer": {"indices_type": types.INT32},
+        "INMSLayer": {
+            "indices_type": types.INT32,
+            "bounding_box_format": surface.BoundingBoxFormat.CORNER_PAIRS,
+        },
         "IQuantizeLayer": {"to_type": types.INT8},
         "IDequantizeLayer": {"to_type": types.FLOAT},
         "IFillLayer": {"to_type": types.FLOAT} if surface.major > 8 else {},

@@ -29,6 +29,8 @@ APPENDED: dict[str, int] = {
     "IQuantizeLayer": 2,
     "IDequantizeLayer": 2,
     "IAttention": 3,
+    "INMSLayer": 4,
+    "IRotaryEmbeddingLayer": 3,
 }
 RESETS: dict[tuple[str, str], int] = {
     ("IShuffleLayer", "reshape_dims"): 1,

@@ -227,7 +227,7 @@ class Graph:
         nodes: list[Node] = []
         for node in reversed(self.nodes):
             gives = hasattr(node.op, "bind_sizes") and used & set(names_in(vars(node.op)))
-            if gives or needed.intersection(node.outputs):
+            if gives or node.op.asserts or needed.intersection(node.outputs):
                 nodes.append(node)
                 needed.update(node.inputs)
                 used.update(names_in(vars(node.op)))

@@ -13,6 +13,7 @@ from trtnn.graph.program import ProgramBuilder
 from trtnn.lower.border import add_input, mark_debug, mark_output
 from trtnn.lower.layers import DOUBLE, EIGHT_BITS, Handle, ITensor, Operand
 from trtnn.lower.naming import shortened, value_names
+from trtnn.lower.particular import Particular
 from trtnn.lower.picking import Picking
 from trtnn.lower.quantization import Quantization, loose_nodes
 from trtnn.lower.recipes import Stored, named, stored
@@ -29,7 +30,7 @@ __all__ = ["ITensor", "Net", "lower"]
 INT32 = torch.iinfo(torch.int32)
 
 
-class Net(Windows, Picking, Quantization):
+class Net(Windows, Picking, Quantization, Particular):
     """A TensorRT network under construction, with everything that must live until it is built."""
 
     def __init__(self, library: TensorRT, network: Any, graph: Graph) -> None:
@@ -220,24 +221,6 @@ class Net(Windows, Picking, Quantization):
         """Return a size as a scalar int64 tensor."""
         return self.cast(self.shuffle(self._size(size), shape=()), torch.int64)
 
-    def linspace(
-        self, shape: Sequence[Size], start: Any, deltas: Sequence[Any], dtype: torch.dtype
-    ) -> ITensor:
-        """Return ``start + sum(deltas[i] * index[i])``."""
-        trt = self.library.trt
-        static = all(isinstance(s, int) for s in shape)
-        dims = tuple(shape) if static else (1,) * len(shape)
-        extra = (self.kind(dtype),) if self.target.strongly_typed else ()
-        layer = self.network.add_fill(dims, trt.FillOperation.LINSPACE, *extra)
-        alpha = self.tensor(Handle(torch.tensor(start, dtype=dtype)))
-        beta = self.tensor(Handle(torch.tensor(list(deltas), dtype=dtype)))
-        if layer is not None:
-            if not static:
-                layer.set_input(0, self.size_vector(shape))
-            layer.set_input(1, alpha.handle)
-            layer.set_input(2, beta.handle)
-        return self.done(layer, dtype, shape, None)
-
     def fill(self, shape: Sequence[Size], number: torch.Tensor) -> ITensor:
         """Return a tensor whose entries all are the scalar ``number``."""
         # Seen on 8.6.0: of two repeated halves, 0 and 1, both came out as 1.
@@ -280,13 +263,17 @@ class Net(Windows, Picking, Quantization):
 
     def _named(self, layer: Any) -> Any:
         """Check and name a new layer, and return its output."""
+        self.no_output(layer)
+        return layer.get_output(0)
+
+    def no_output(self, layer: Any) -> None:
+        """Check and name a new layer."""
         if layer is None:
             lines = self.library.log.take()
             raise BuildError(
                 f"TensorRT refused a layer of {self._label()}: {lines}", where=self._where()
             )
         layer.name = self._name()
-        return layer.get_output(0)
 
     def name_tensor(self, tensor: ITensor, name: str) -> None:
         """Name a tensor after the first value that it stands for; an input has its name."""

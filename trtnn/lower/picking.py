@@ -48,12 +48,14 @@ class Picking(Layers):
         indices = ITensor(layer.get_output(1), torch.int32, shape)
         return values, self.cast(indices, torch.int64)
 
-    def cumulative(self, x: Operand, axis: int) -> ITensor:
+    def cumulative(
+        self, x: Operand, axis: int, exclusive: bool = False, reverse: bool = False
+    ) -> ITensor:
         """Sum up along an axis."""
         x = self.tensor(x)
         where = self.tensor(Handle(torch.tensor(axis, dtype=torch.int32)))
         kind = self.library.trt.CumulativeOperation.SUM
-        layer = self.network.add_cumulative(x.handle, where.handle, kind, False, False)
+        layer = self.network.add_cumulative(x.handle, where.handle, kind, exclusive, reverse)
         return self.done(layer, x.dtype, x.shape, x.dtype)
 
     def nonzero(self, x: Operand, count: Size) -> ITensor:

@@ -148,6 +148,7 @@ class Windows(Layers):
         pre: Sequence[int],
         post: Sequence[int],
         count_include_pad: bool,
+        blend: float = 0.0,
     ) -> ITensor:
         x = self.tensor(x)
         layer = self.network.add_pooling_nd(
@@ -156,8 +157,10 @@ class Windows(Layers):
         if layer is not None:
             layer.stride_nd = tuple(stride)
             layer.pre_padding, layer.post_padding = tuple(pre), tuple(post)
-            if kind == "AVERAGE" and any((*pre, *post)):
+            if kind != "MAX" and any((*pre, *post)):
                 layer.average_count_excludes_padding = not count_include_pad
+            if kind == "MAX_AVERAGE_BLEND":
+                layer.blend_factor = blend
         out = [
             (s + a + b - k) // t + 1
             for s, a, b, k, t in zip(x.shape[2:], pre, post, window, stride, strict=True)
@@ -240,15 +243,20 @@ class Windows(Layers):
         axes: Sequence[int],
         epsilon: float,
         groups: int = 1,
+        *,
+        by_channel: bool = False,
     ) -> ITensor:
         """Normalize; statistics in float32 whatever the dtype, by casts where typing is strong."""
         x = self.tensor(x)
         dtype = x.dtype
         if dtype != torch.float32 and self.library.target.strongly_typed:
             full, wide = self.widened(x), (self.widened(scale), self.widened(bias))
-            return self.cast(self.normalization(full, *wide, axes, epsilon, groups), dtype)
+            made = self.normalization(full, *wide, axes, epsilon, groups, by_channel=by_channel)
+            return self.cast(made, dtype)
         s, b = self.tensor(scale, x.rank), self.tensor(bias, x.rank)
-        layer = self.network.add_normalization(x.handle, s.handle, b.handle, bits(axes))
+        network = self.network
+        add = network.add_normalization_v2 if by_channel else network.add_normalization
+        layer = add(x.handle, s.handle, b.handle, bits(axes))
         if layer is not None:
             layer.epsilon, layer.num_groups = epsilon, groups
         return self.done(layer, dtype, x.shape, dtype)

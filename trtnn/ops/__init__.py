@@ -7,6 +7,7 @@ from trtnn.ops.assignment import *
 from trtnn.ops.attention import *
 from trtnn.ops.bags import *
 from trtnn.ops.bitwise import *
+from trtnn.ops.channels import *
 from trtnn.ops.complex import *
 from trtnn.ops.conversion import *
 from trtnn.ops.convolution import *
@@ -18,6 +19,8 @@ from trtnn.ops.distances import *
 from trtnn.ops.division import *
 from trtnn.ops.dropout import *
 from trtnn.ops.einsum import *
+from trtnn.ops.fetching import *
+from trtnn.ops.fills import *
 from trtnn.ops.floats import *
 from trtnn.ops.folding import *
 from trtnn.ops.fourier import *
@@ -36,6 +39,7 @@ from trtnn.ops.norms import *
 from trtnn.ops.padding import *
 from trtnn.ops.pointwise import *
 from trtnn.ops.pooling import *
+from trtnn.ops.positioning import *
 from trtnn.ops.positions import *
 from trtnn.ops.products import *
 from trtnn.ops.quantiles import *
@@ -43,15 +47,18 @@ from trtnn.ops.quantization import *
 from trtnn.ops.ranking import *
 from trtnn.ops.reduction import *
 from trtnn.ops.refusals import *
+from trtnn.ops.resampling import *
 from trtnn.ops.resizing import *
 from trtnn.ops.responses import *
 from trtnn.ops.sampling import *
 from trtnn.ops.scattering import *
+from trtnn.ops.shaping import *
 from trtnn.ops.shuffling import *
 from trtnn.ops.sorting import *
 from trtnn.ops.special import *
 from trtnn.ops.spectra import *
 from trtnn.ops.stacking import *
+from trtnn.ops.suppression import *
 from trtnn.ops.ternary import *
 from trtnn.ops.unary import *
 from trtnn.ops.unpooling import *

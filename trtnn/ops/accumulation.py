@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,13 @@ from trtnn.ops.arithmetic import (
     add,
     cast,
     eq,
+    ge,
+    gt,
+    le,
     logical_and,
     logical_or,
     logical_xor,
+    lt,
     mul,
     ne,
     promote,
@@ -49,13 +54,20 @@ __all__ = [
 ]  # fmt: skip
 
 T = torch.Tensor
+PARTS = {(False, False): le, (True, False): lt, (False, True): ge, (True, True): gt}
+"""Which entries are added, before a place: by whether exclusive, and whether in reverse."""
 
 
 @dataclass(frozen=True, repr=False)
 class Cumulative(Op):
-    """The sum of all entries up to each, along ``axis``."""
+    """The sum of all entries up to each, along ``axis``; ``exclusive`` of its own.
+
+    ``reverse`` begins at the end.
+    """
 
     axis: int
+    exclusive: bool = False
+    reverse: bool = False
 
     def needs_decomposition(self, target: Any) -> bool:
         return "cumulative" not in target.layers
@@ -66,14 +78,21 @@ class Cumulative(Op):
         return x
 
     def reference(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.cumsum(x, self.axis, dtype=x.dtype)
+        x = x.flip(self.axis) if self.reverse else x
+        if self.exclusive:
+            size = x.shape[self.axis]
+            first = torch.zeros_like(x.narrow(self.axis, 0, min(size, 1)))
+            x = torch.cat((first, x.narrow(self.axis, 0, max(size - 1, 0))), self.axis)
+        total = torch.cumsum(x, self.axis, dtype=x.dtype)
+        return total.flip(self.axis) if self.reverse else total
 
     def lower(self, net: Net, x: ITensor) -> ITensor:
-        return net.cumulative(x, self.axis)
+        return net.cumulative(x, self.axis, self.exclusive, self.reverse)
 
     def decompose(self, x: TensorT) -> TensorT:
         """Return the sum of what a triangle keeps: unlike a product, exact for integers and inf."""
-        rows, kept = _triangle(x, self.axis)
+        compare = PARTS[self.exclusive, self.reverse]
+        rows, kept = _triangle(x, self.axis, compare)
         zero = torch.zeros((), dtype=spec_of(x).dtype)
         return sum(where(kept, rows, zero), self.axis + 1, dtype=zero.dtype)
 
@@ -120,12 +139,14 @@ def diff(
     return x
 
 
-def _triangle(input: TensorT, axis: int) -> tuple[TensorT, TensorT]:
+def _triangle(
+    input: TensorT, axis: int, compare: Callable[[TensorT, TensorT], TensorT] = le
+) -> tuple[TensorT, TensorT]:
     """Return a tensor with a dim before ``axis``, and which entries along ``axis + 1`` come up to
     each place along ``axis``."""
     shape = shape_of(input)
     places = arange(shape[axis])
-    kept = unsqueeze(places, 0) <= unsqueeze(places, 1)
+    kept = compare(unsqueeze(places, 0), unsqueeze(places, 1))
     after = (1,) * (len(shape) - 1 - axis)
     return unsqueeze(input, axis), reshape(kept, (*(shape[axis],) * 2, *after))
 

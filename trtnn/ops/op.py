@@ -47,10 +47,14 @@ class Op:
 
     Subclasses give ``infer(*specs)``, ``reference(*tensors)`` and ``lower(net, *tensors)``, each
     for one output or a tuple of them. One that ``stays`` is a node where its operands are known,
-    too; what others then give is a known value.
+    too; what others then give is a known value. One that ``draws`` gives other entries each time:
+    it is never computed ahead, nor merged with its equal. One that ``asserts`` is kept where
+    nothing uses what it gives.
     """
 
     stays: ClassVar[bool] = False
+    draws: ClassVar[bool] = False
+    asserts: ClassVar[bool] = False
 
     def infer(self, *specs: Any) -> Any:
         raise NotImplementedError
@@ -122,7 +126,8 @@ def bind(op: Op, *operands: TensorT) -> Any:
     that ``zeros(batch, 2)`` is recorded by the tracing mode of this thread.
     """
     recorder = recorder_of(*operands)
-    if recorder is None and any(has_sizes(getattr(op, f.name)) for f in dataclasses.fields(op)):
+    sizes = any(has_sizes(getattr(op, f.name)) for f in dataclasses.fields(op))
+    if recorder is None and (op.draws or sizes):
         recorder = active_recorder()
     if recorder is not None:
         return recorder.record(op, operands)

@@ -39,6 +39,7 @@ __all__ = [
 ]  # fmt: skip
 
 T = torch.Tensor
+SELU = (1.6732632423543772, 1.0507009873554805)
 Real = Callable[[torch.Tensor, float, float], torch.Tensor]
 ACTIVATIONS: dict[str, Real] = {
     "RELU": lambda x, a, b: F.relu(x),
@@ -46,9 +47,9 @@ ACTIVATIONS: dict[str, Real] = {
     "TANH": lambda x, a, b: torch.tanh(x),
     "LEAKY_RELU": lambda x, a, b: F.leaky_relu(x, a),
     "ELU": lambda x, a, b: F.elu(x, a),
-    "SELU": lambda x, a, b: F.selu(x),
+    "SELU": lambda x, a, b: F.selu(x) if (a, b) == SELU else b * F.elu(x, a),
     "SOFTSIGN": lambda x, a, b: F.softsign(x),
-    "SOFTPLUS": lambda x, a, b: F.softplus(x, b),
+    "SOFTPLUS": lambda x, a, b: F.softplus(x, b) if a * b == 1 else a * F.softplus(b * x),
     "CLIP": lambda x, a, b: x.clamp(a, b),
     "HARD_SIGMOID": lambda x, a, b: (x * a + b).clamp(0, 1),
     "SCALED_TANH": lambda x, a, b: a * torch.tanh(b * x),
@@ -301,7 +302,7 @@ def celu(input: TensorT, alpha: float = 1.0, inplace: bool = False) -> TensorT:
 @torch_function(F.selu, torch.selu)
 def selu(input: TensorT, inplace: bool = False) -> TensorT:
     """Apply the scaled ELU."""
-    return bind(Activation("SELU", 1.6732632423543772, 1.0507009873554805), input)
+    return bind(Activation("SELU", *SELU), input)
 
 
 @torch_function(torch.sigmoid, torch.Tensor.sigmoid, F.sigmoid, torch.special.expit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -52,7 +52,10 @@ Ints = tuple[int, ...]
 
 @dataclass(frozen=True, repr=False)
 class Pool(Op):
-    """``kind`` is MAX or AVERAGE; the mean counts padding where ``count_include_pad`` says so."""
+    """``kind`` is MAX or AVERAGE; the mean counts padding where ``count_include_pad`` says so.
+
+    MAX_AVERAGE_BLEND is of both, of the mean the part ``blend``.
+    """
 
     kind: str
     window: Ints
@@ -60,6 +63,7 @@ class Pool(Op):
     pre: Ints
     post: Ints
     count_include_pad: bool = False
+    blend: float = 0.0
 
     def infer(self, x: Spec) -> Spec:
         require_float("pool", x)
@@ -79,11 +83,14 @@ class Pool(Op):
     def reference(self, x: torch.Tensor) -> torch.Tensor:
         functional = torch.nn.functional
         flat = len(self.window) == 2
+        if self.kind == "MAX_AVERAGE_BLEND":
+            most, mean = (replace(self, kind=k).reference(x.float()) for k in ("MAX", "AVERAGE"))
+            return ((1 - self.blend) * most + self.blend * mean).to(x.dtype)
         amounts = [n for ab in zip(self.pre[::-1], self.post[::-1], strict=True) for n in ab]
         if self.kind == "MAX":
             padded = functional.pad(x, amounts, value=float("-inf"))
-            most = functional.max_pool2d if flat else functional.max_pool3d
-            result: torch.Tensor = most(padded, self.window, self.stride)
+            largest = functional.max_pool2d if flat else functional.max_pool3d
+            result: torch.Tensor = largest(padded, self.window, self.stride)
             return result
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         average: Any = functional.avg_pool2d if flat else functional.avg_pool3d
@@ -94,9 +101,8 @@ class Pool(Op):
         return result.to(x.dtype)
 
     def lower(self, net: Net, x: ITensor) -> ITensor:
-        return net.pooling(
-            x, self.kind, self.window, self.stride, self.pre, self.post, self.count_include_pad
-        )
+        how = (self.window, self.stride, self.pre, self.post, self.count_include_pad, self.blend)
+        return net.pooling(x, self.kind, *how)
 
 
 @dataclass(frozen=True, repr=False)

@@ -75,7 +75,7 @@ class Reduce(Op):
         return Spec(tuple(shape), x.dtype)
 
     def reference(self, x: torch.Tensor) -> torch.Tensor:
-        _require_entries(self.kind, x.shape, self.axes)
+        require_entries(self.kind, x.shape, self.axes)
         return KINDS[self.kind](x, self.axes, self.keep_dims)
 
     def lower(self, net: Any, x: Any) -> Any:
@@ -101,7 +101,7 @@ class Softmax(Op):
         return net.softmax(x, self.axis)
 
 
-def _require_entries(kind: str, shape: Sequence[Size], axes: Axes) -> None:
+def require_entries(kind: str, shape: Sequence[Size], axes: Axes) -> None:
     """Raise ShapeError where the extreme of no entries is asked for."""
     for axis in axes if kind in ("MAX", "MIN") else ():
         if found := failures("ge", shape[axis], 1):
@@ -125,7 +125,7 @@ def _reduce(function: str, kind: str, input: TensorT, dim: Any, keepdim: bool) -
     axes = axes_of(function, input, dim)
     if not shape_of(input):
         return input
-    _require_entries(kind, shape_of(input), axes)
+    require_entries(kind, shape_of(input), axes)
     reduction = Reduce(kind, axes, bool(keepdim))
     if kind in OF_NOTHING and 0 in [shape_of(input)[axis] for axis in axes]:
         result = reduction.infer(spec_of(input))  # TensorRT 8.6 builds no reduction of no entries

@@ -43,6 +43,8 @@ RULES: dict[str, Rule] = {
     "INormalizationLayer": matrices.normalization,
     "ICumulativeLayer": matrices.cumulative,
     "IAttention": matrices.attention,
+    "INMSLayer": indexing.nms,
+    "IRotaryEmbeddingLayer": matrices.rotary_embedding,
     "IOneHotLayer": indexing.one_hot,
     "IAssertionLayer": matrices.assertion,
     "IConstantLayer": creation.constant,

@@ -81,6 +81,29 @@ def non_zero(case: Case) -> list[Facts]:
     return [Facts(case["indices_type"].name, (x.rank, unknown(f"{case.uid}.count")))]
 
 
+def nms(case: Case) -> list[Facts]:
+    boxes, scores, most = case.operand(0), case.operand(1), case.operand(2)
+    case.types(boxes, frozenset({"FLOAT", "HALF"}), "boxes")
+    case.same(boxes, scores, "boxes and scores")
+    case.require(scores.rank == 3, f"scores have rank {scores.rank}, not 3")
+    case.require(boxes.rank in (3, 4), f"boxes have rank {boxes.rank}, neither 3 nor 4")
+    for left, right in zip(boxes.shape[:-1], scores.shape, strict=False):
+        case.size("equal", left, right, "boxes and scores differ")
+    case.size("equal", boxes.shape[-1], 4, "a box has 4 numbers")
+    numbers = (
+        (most, "INT32", "number of boxes"),
+        *((case.optional(i), "FLOAT", "threshold") for i in (3, 4)),
+    )
+    for given, dtype, what in numbers:
+        if given is not None:
+            case.types(given, frozenset({dtype}), what)
+            case.require(given.rank == 0, f"the {what} must be a scalar")
+    limit = case["topk_box_limit"]
+    case.require(0 < limit <= 5000, f"topk_box_limit is {limit}, not 1 to 5000")
+    rows = (unknown(f"{case.uid}.count"), 3)
+    return [Facts(case["indices_type"].name, rows), Facts("INT32", ())]
+
+
 def one_hot(case: Case) -> list[Facts]:
     indices, values, depth = case.operand(0), case.operand(1), case.operand(2)
     case.types(indices, frozenset({"INT32"}), "indices")

@@ -205,6 +205,29 @@ def attention(case: Case) -> list[Facts]:
     return [Facts(query.dtype, (*query.shape[:3], value.shape[3]))]
 
 
+def rotary_embedding(case: Case) -> list[Facts]:
+    x, cos, sin = case.operand(0), case.operand(1), case.operand(2)
+    case.types(x, FLOATS)
+    case.same(x, cos, "input and cosines")
+    case.same(x, sin, "input and sines")
+    case.require(x.rank == 4, f"input of rank {x.rank}, not 4")
+    positions = case.optional(3)
+    lead: tuple[Size, ...] = (x.shape[0], x.shape[2])
+    if positions is not None:
+        case.indices(positions, "positions")
+        case.require(positions.rank == 2, "positions have rank 2")
+        for left, right in zip(lead, positions.shape, strict=True):
+            case.size("equal", left, right, "positions and input differ")
+        lead = cos.shape[:1]
+    width = case["rotary_embedding_dim"] or x.shape[3]
+    case.require(isinstance(width, int) and width % 2 == 0, f"{width} entries are turned")
+    for table in (cos, sin):
+        case.require(table.rank == len(lead) + 1, f"a table has rank {table.rank}")
+        for left, right in zip((*lead, width // 2), table.shape, strict=True):
+            case.size("equal", left, right, "tables and input differ")
+    return [Facts(x.dtype, x.shape)]
+
+
 def assertion(case: Case) -> list[Facts]:
     condition = case.operand(0)
     case.types(condition, frozenset({"BOOL"}), "condition")

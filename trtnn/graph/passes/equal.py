@@ -21,7 +21,8 @@ def merge_equal(graph: Graph) -> Graph:
         # By text: 0.0 and -0.0 are equal, and differ.
         key = (type(node.op), repr(node.op), tuple(map(rewriter.value, node.inputs)))
         before = made.get(key)
-        if before is not None and not outputs.intersection(node.outputs):
+        merges = not (node.op.draws or outputs.intersection(node.outputs))
+        if before is not None and merges:
             rewriter.substitute(node.outputs, before)
             continue
         rewriter.keep(node)

@@ -12,9 +12,14 @@ from trtnn.ops.op import sizes_in
 # Seen to build and to run on 8.6.0 with sizes that depend on data. A sum over them fails when it
 # runs ("without resolved dynamic shapes"), a fill of as many entries when it is built.
 TAKES_DATA = frozenset(
-    "Activation Cast Concat Elementwise Expand Gather GatherND Identity NonZero Not Place "
-    "Scaled Select Shuffle Slice Unary".split()
+    "Activation Cast Concat Elementwise Expand Gather GatherND Identity NMS NonZero Not "
+    "Place Scaled Select Shuffle Slice Unary".split()
 )
+
+MAKES_DATA = {
+    "NonZero": ("non_zero", "nonzero, masked_select and x[mask]", "keep all entries"),
+    "NMS": ("nms", "nms", "give all boxes with their scores"),
+}
 
 
 def refuse_data(graph: Graph, target: Any) -> None:
@@ -24,12 +29,11 @@ def refuse_data(graph: Graph, target: Any) -> None:
     such limit, and strong typing tells them apart.
     """
     for node in graph.nodes:
-        if node.op.name == "NonZero" and "non_zero" not in target.layers:
+        layer, calls, instead = MAKES_DATA.get(node.op.name, ("", "", ""))
+        if layer and layer not in target.layers:
             raise UnsupportedError(
-                f"{target.name} has no NonZero: no size can depend on data, as of nonzero, "
-                "masked_select and x[mask]",
-                hint='TensorRT itself has it: backend="tensorrt"; or keep all entries, with '
-                "torch.where",
+                f"{target.name} has no {node.op.name}: no size can depend on data, as of {calls}",
+                hint=f'TensorRT itself has it: backend="tensorrt"; or {instead}, with torch.where',
                 where=node.origin.source,
             )
     if target.strongly_typed:
