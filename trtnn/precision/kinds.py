@@ -12,22 +12,24 @@ from trtnn.ops.movement import Expand, Identity, Shuffle
 from trtnn.ops.reduction import Reduce, Softmax
 from trtnn.ops.slicing import Concat, Slice
 
-LOW = frozenset("Convolution Deconvolution MatrixMultiply Attention QuantizeDequantize".split())
+LOW = frozenset(
+    "Convolution Deconvolution MatrixMultiply Einsum Attention QuantizeDequantize".split()
+)
 """Computed in 16 bits; products accumulate in float32 as PyTorch's do, where TensorRT does."""
 
-NORMS = frozenset(("Normalization",))
+NORMS = frozenset(("Normalization", "ChannelNormalization"))
 """Take 16 bits or float32, give the same, and compute in float32 as they are lowered."""
 
 WIDE = frozenset(
     {
         *("Softmax", "Cumulative", "Elementwise POW", "Reduce SUM", "Reduce PROD"),
         *(f"Unary {k}" for k in "EXP LOG RECIP TAN SINH COSH ASIN ACOS ACOSH ATANH".split()),
-        "Activation SOFTPLUS",
+        *("Activation SOFTPLUS", "LocalResponse", "RaggedSoftmax", "Scale"),
     }
 )
 """Computed in float32: PyTorch's list for CUDA, as TensorRT's layers."""
 
-TABLES = frozenset(("Gather", "GatherElements"))
+TABLES = frozenset(("Gather", "GatherElements", "Fetch"))
 MOVES = (Shuffle, Expand, Slice, Identity, Concat)
 
 

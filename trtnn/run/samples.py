@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,14 @@ CPU = torch.device("cpu")
 INDEXING = ("Gather", "GatherElements", "GatherND", "Scatter")
 # What hands an integer on as it is, or as another type of integer.
 MOVES = ("Shuffle", "Expand", "Slice", "Identity", "Concat", "Select", "Place")
+# Where other ops take indices, below which size, and what is added to them before.
+TABLES: Mapping[str, tuple[list[int], Callable[..., tuple[Size, int]]]] = {
+    "Fetch": ([1], lambda op, shapes: (shapes[0][op.shared if op.mode == "ND" else op.axis], 0)),
+    "OneHot": ([0], lambda op, shapes: (op.depth, 0)),
+    "RaggedSoftmax": ([1], lambda op, shapes: (shapes[0][-1], -1)),
+    "ReverseSequence": ([1], lambda op, shapes: (shapes[0][op.sequence_axis], -1)),
+    "RotaryEmbedding": ([3], lambda op, shapes: (shapes[1][0], 0)),
+}
 COMPARES = ("EQUAL", "GREATER", "LESS", "AND", "OR", "XOR")
 BOUNDS = ("MAX", "MIN")
 # Integers of which nothing is known: below so many, or all 1, or all 0, until the graph takes them.
@@ -64,6 +72,9 @@ def _use(graph: Graph, start: Value) -> Use:
             if name == "Scatter":
                 same = node.inputs[1].spec.rank == rank
                 distinct += [_axis(node)] if same else range(rank)
+        elif name in TABLES and places == TABLES[name][0]:
+            size, added_too = TABLES[name][1](node.op, [v.spec.shape for v in node.inputs])
+            tables.append((size, known[first] + added_too))
         elif name == "Cast":
             mask = mask or _floats(node.outputs[0]) or node.outputs[0].spec.dtype == torch.bool
             known[node.outputs[0]] = known[first]
