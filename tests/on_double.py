@@ -32,6 +32,6 @@ def on_double(
     traced = trtnn.trace(function, inputs)
     graph = optimize(traced, library)
     engine = build(graph, library, options or BuildOptions())
-    runs = runner(engine, graph, torch.device("cpu"), "always", max_contexts, **how)
+    runs = runner(engine, graph.boundary(), torch.device("cpu"), "always", max_contexts, **how)
     signature = declare(function, inputs)
     return CompiledModule(traced, signature, _parameters(function), runs, engine), runs

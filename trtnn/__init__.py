@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from trtnn.errors import UnsupportedError as UnsupportedError
     from trtnn.errors import VerifyWarning as VerifyWarning
     from trtnn.errors import WrongEngineError as WrongEngineError
+    from trtnn.flow.conditional import cond as cond
     from trtnn.graph.graph import Graph as Graph
     from trtnn.loading import load as load
     from trtnn.module import Module as Module
@@ -62,6 +63,7 @@ _HOMES = {
     "CheckReport": "tools.findings",
     "report": "reporting",
     "Report": "tools.bundle",
+    "cond": "flow.conditional",
     "Dim": "sizes.dims",
     "Engine": "engine.engine",
     "Graph": "graph.graph",

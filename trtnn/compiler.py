@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+import trtnn.flow.callables  # noqa: F401 - whose import lets torch.cond be traced
 from trtnn.cache.engines import find_or_build
 from trtnn.cache.folder import open_cache
 from trtnn.cache.kernels import keep_kernels
@@ -20,6 +21,7 @@ from trtnn.engine.engine import Engine
 from trtnn.errors import OptionError
 from trtnn.graph import passes
 from trtnn.graph.graph import Graph
+from trtnn.graph.holding import map_held
 from trtnn.graph.notes import noted
 from trtnn.lazy import LazyModule
 from trtnn.ops.op import Spec
@@ -410,15 +412,20 @@ def _engine(
     )
 
 
-def optimize(graph: Graph, library: TensorRT, *, accumulate: str | None = None) -> Graph:
+def optimize(
+    graph: Graph, library: TensorRT, *, accumulate: str | None = None, held: bool = False
+) -> Graph:
     """Return the graph as it is lowered: the list of passes stands here.
 
     Args:
         accumulate: As ``Precision`` has it.
+        held: Whether an op holds it: a branch, or what a loop repeats.
     """
+    within = partial(optimize, library=library, accumulate=accumulate, held=True)
+    graph = map_held(graph, within)
     passes.refuse_data(graph, library.target)
     graph = passes.fold_norms(graph)
-    graph = passes.decompose(graph, library.target)
+    graph = passes.decompose(graph, library.target, held=held)
     graph = passes.cast_constants(graph, library.target)
     graph = passes.merge_equal(graph)
     graph = passes.absorb_pads(graph)

@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.double import contract, rtx
 from tests.double.facts import RuleError, Violation
+from tests.double.flow import check_flow
 from tests.double.formats import check_formats
 from tests.double.inference import concrete, facts, infer, size_name, verify
 from tests.double.phases import tell
@@ -276,6 +277,7 @@ class Builder(Plain):
                 infer(layer)
                 if layer._late:
                     raise RuleError(layer._late[0])
+            check_flow(network)
             check_boundary(network)
             check_formats(network)
             contract.parameters(network)

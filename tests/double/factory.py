@@ -81,9 +81,11 @@ LATER = frozenset(
         "IDequantizeLayer",
         "IReverseSequenceLayer",
         "IRotaryEmbeddingLayer",
+        "ILoopOutputLayer",
     }
 )
-OUTPUTS = {"ITopKLayer": 2, "INMSLayer": 2, "IAssertionLayer": 0}
+OUTPUTS = {"ITopKLayer": 2, "INMSLayer": 2}
+OUTPUTS |= dict.fromkeys(("IAssertionLayer", "ITripLimitLayer", "IConditionLayer"), 0)
 
 
 def plain_defaults() -> dict[str, dict[str, Any]]:

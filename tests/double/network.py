@@ -97,6 +97,12 @@ class Network(Plain):
         self._layers.append(layer)
         return layer
 
+    def add_loop(self) -> Any:
+        return self._surface.new("ILoop", self)
+
+    def add_if_conditional(self) -> Any:
+        return self._surface.new("IIfConditional", self)
+
     def mark_output(self, tensor: Any) -> None:
         if tensor.is_network_input:
             self._reject(f"mark_output: {tensor._name} is an input")

@@ -17,6 +17,7 @@ SHAPE_INPUTS: dict[str, tuple[int, ...]] = {
     "IFillLayer": (0,),
     "ITopKLayer": (1,),
     "IAssertionLayer": (0,),
+    "ILoopOutputLayer": (1,),
 }
 APPENDED: dict[str, int] = {
     "IShuffleLayer": 1,
@@ -31,6 +32,7 @@ APPENDED: dict[str, int] = {
     "IAttention": 3,
     "INMSLayer": 4,
     "IRotaryEmbeddingLayer": 3,
+    "ILoopOutputLayer": 1,
 }
 RESETS: dict[tuple[str, str], int] = {
     ("IShuffleLayer", "reshape_dims"): 1,

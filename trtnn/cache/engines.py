@@ -18,7 +18,7 @@ from trtnn.cache.folder import Cache, Entry, Summary
 from trtnn.engine.engine import Engine
 from trtnn.engine.refit import make_refittable
 from trtnn.engine.verified import Verified
-from trtnn.graph.graph import Graph, Node
+from trtnn.graph.graph import Graph, Node, all_nodes
 from trtnn.ops.op import Spec
 from trtnn.options import BuildOptions
 from trtnn.run.subject import Subject
@@ -140,7 +140,7 @@ def engine_key(
         None where a part cannot be told: an algorithm selector, an op that is not trtnn's own, a
         plugin library that cannot be read. Such a plan belongs in no cache.
     """
-    if options.algorithm_selector is not None or any(map(_is_foreign, graph.nodes)):
+    if options.algorithm_selector is not None or any(map(_is_foreign, all_nodes(graph))):
         return None
     try:
         libraries = map(Path, options.plugins_to_serialize or ())
@@ -152,7 +152,7 @@ def engine_key(
     compatible = options.hardware_compatibility_level not in (None, "NONE")
     facts = {
         "graph": graph.hash(),
-        "layers": [node.label for node in graph.nodes],
+        "layers": [node.label for node in all_nodes(graph)],
         "sizes": sorted({_range(s) for size in sizes for s in symbols(size)}),
         "weights": _sources(graph) if options.refit is not None else None,
         "options": options.describe(keyed=True),

@@ -11,7 +11,7 @@ import torch
 
 from trtnn.engine.engine import Engine, Refittable
 from trtnn.errors import InputError, OptionError, UnsupportedError
-from trtnn.graph.graph import Graph
+from trtnn.graph.graph import Graph, all_nodes
 from trtnn.graph.program import Program, Slot
 from trtnn.lower.network import lower
 from trtnn.lower.recipes import Recipes, Stored
@@ -41,7 +41,7 @@ def check_refit(graph: Graph, library: TensorRT, options: BuildOptions) -> None:
         )
     if library.refits_integers:
         return
-    for node in graph.nodes:
+    for node in all_nodes(graph):
         if node.op.name == QUANTIZED:
             raise UnsupportedError(
                 f"{what} cannot refit a quantized network", where=node.origin.source

@@ -11,7 +11,7 @@ import torch
 
 from trtnn.errors import GraphError
 from trtnn.graph.program import Program, Slot
-from trtnn.ops.op import Op, Spec
+from trtnn.ops.op import Op, Spec, sizes_in
 from trtnn.sizes.dims import Dim, Expr, Size, symbols
 from trtnn.sizes.solutions import Declared, Given, integers_of
 from trtnn.source import SourceLine
@@ -129,6 +129,7 @@ class Graph:
     with, per leaf, either the index of an output or a Python value or a size. ``hosts`` holds the
     Dim of each host input, an integer that a call gives beside its tensors, by name. ``formats``
     has the memory format of each input that is not contiguous: ``"channels_last"``, by name.
+    ``branches`` says of a boundary that what was inside holds graphs in ops.
     """
 
     inputs: tuple[Value, ...]
@@ -143,9 +144,13 @@ class Graph:
     result: Tree = LEAF
     leaves: tuple[Any, ...] = (0,)
     program: Program = field(default=Program(), repr=False)
+    branches: bool = False
 
     def __str__(self) -> str:
         return table(self)
+
+    def __repr__(self) -> str:
+        return "{" + "; ".join(self.text().splitlines()) + "}"
 
     def text(self) -> str:
         """Return every attribute and edge, without module paths and source lines."""
@@ -181,6 +186,11 @@ class Graph:
         yield from self.constants
         for node in self.nodes:
             yield from node.outputs
+
+    def sizes_inside(self) -> list[Size]:
+        """Return the symbolic sizes of all values and in all ops."""
+        shapes = [size for value in self.values() for size in value.spec.shape]
+        return sizes_in((*shapes, *(tuple(vars(node.op).values()) for node in self.nodes)))
 
     def uses(self) -> dict[Value, int]:
         """Count the uses of each value, outputs of the graph included."""
@@ -237,7 +247,8 @@ class Graph:
 
     def boundary(self) -> Graph:
         """Return inputs, outputs and Dims alone, as an engine's calls need them: no weights."""
-        return replace(self, nodes=(), constants={}, program=Program())
+        branches = self.branches or any(graphs_in(node.op) for node in self.nodes)
+        return replace(self, nodes=(), constants={}, program=Program(), branches=branches)
 
     def recompute(self, state: Mapping[str, torch.Tensor]) -> dict[Value, torch.Tensor]:
         """Return what each constant is where the module's ``state_dict`` is another.
@@ -263,9 +274,24 @@ def names_in(field: Any) -> Iterable[str]:
         yield from (s.name for s in symbols(field))
     elif isinstance(field, dict):
         yield from names_in(tuple(field.values()))
+    elif isinstance(field, Graph):
+        yield from names_in(tuple(field.sizes_inside()))
     elif isinstance(field, tuple):
         for item in field:
             yield from names_in(item)
+
+
+def graphs_in(op: Op) -> tuple[Graph, ...]:
+    """Return the graphs that an op holds: branches, or what a loop repeats."""
+    return tuple(field for field in vars(op).values() if isinstance(field, Graph))
+
+
+def all_nodes(graph: Graph) -> Iterable[Node]:
+    """Yield the nodes of a graph, and those of the graphs that its ops hold."""
+    for node in graph.nodes:
+        yield node
+        for inner in graphs_in(node.op):
+            yield from all_nodes(inner)
 
 
 def as_tuple(specs: Any) -> tuple[Any, ...]:
@@ -292,6 +318,11 @@ def table(graph: Graph) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
     lines.insert(1, "  ".join("-" * w for w in widths))
+    for node in graph.nodes:
+        for name, inner in vars(node.op).items():
+            if isinstance(inner, Graph):
+                lines.append(f"{name} of %{node.outputs[0].name}:")
+                lines += [f"    {line}" for line in table(inner).splitlines()]
     lines.append(f"return {', '.join(map(repr, graph.outputs))}")
     lines += [f"assumes {a}: {a.verdict}" for a in graph.assumptions]
     lines += [f"note: {note}" for note in graph.notes]
@@ -299,5 +330,5 @@ def table(graph: Graph) -> str:
 
 
 def _short(op: Op) -> str:
-    text = repr(op)
+    text = f"{op.name}(...)" if graphs_in(op) else repr(op)
     return text if len(text) <= 60 else text[:57] + "..."

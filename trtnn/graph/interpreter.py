@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from trtnn.graph.graph import Graph, Value, as_tuple
+from trtnn.graph.holding import Holder
 from trtnn.ops.op import Op
 from trtnn.sizes.solutions import bind_dims
 
@@ -47,22 +48,42 @@ def run(
     real: dict[Value, torch.Tensor] = dict(zip(graph.inputs, inputs, strict=True))
     for value, constant in graph.constants.items():
         real[value] = constants[value] if constants is not None else constant.tensor
-    last_use = {value: node for node in graph.nodes for value in node.inputs}
-    keep = {*graph.outputs, *graph.constants, *graph.inputs}
     device = device or (inputs[0].device if inputs else torch.device("cpu"))
     # Factories such as arange make their tensors on the device; a graph has its types already.
     with torch.no_grad(), torch._C._DisableAutocast(), device:
-        for node in graph.nodes:
-            operation = node.op.at(bindings)
-            results = as_tuple(compute(operation, [real[v] for v in node.inputs]))
-            bind_sizes = getattr(node.op, "bind_sizes", None)
-            if bind_sizes is not None:
-                bindings.update(bind_sizes(results))
-            real.update(zip(node.outputs, results, strict=True))
-            if observe is not None:
-                for value, result in zip(node.outputs, results, strict=True):
-                    observe(value, result)
-            for value in set(node.inputs):
-                if last_use[value] is node and value not in keep:
-                    del real[value]
-    return [real[v] for v in graph.outputs], bindings
+        return _execute(graph, real, bindings, observe, compute), bindings
+
+
+def _execute(
+    graph: Graph,
+    real: dict[Value, torch.Tensor],
+    bindings: dict[str, int],
+    observe: Callable[[Value, torch.Tensor], None] | None,
+    compute: Compute,
+) -> list[torch.Tensor]:
+    """Run the nodes of a graph, and of the graphs that its ops hold; only its own are observed."""
+
+    def held(inner: Graph, given: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        values = dict(zip(inner.inputs, given, strict=True))
+        return _execute(inner, values, bindings, None, compute)
+
+    last_use = {value: node for node in graph.nodes for value in node.inputs}
+    keep = {*graph.outputs, *graph.constants, *graph.inputs}
+    for node in graph.nodes:
+        operation = node.op.at(bindings)
+        operands = [real[v] for v in node.inputs]
+        if isinstance(operation, Holder):
+            results = as_tuple(operation.reference(held, *operands))
+        else:
+            results = as_tuple(compute(operation, operands))
+        bind_sizes = getattr(node.op, "bind_sizes", None)
+        if bind_sizes is not None:
+            bindings.update(bind_sizes(results))
+        real.update(zip(node.outputs, results, strict=True))
+        if observe is not None:
+            for value, result in zip(node.outputs, results, strict=True):
+                observe(value, result)
+        for value in set(node.inputs):
+            if last_use[value] is node and value not in keep:
+                del real[value]
+    return [real[v] for v in graph.outputs]

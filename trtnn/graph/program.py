@@ -80,7 +80,8 @@ class Program:
     """Leaves, and the steps that compute constants from them.
 
     ``memory`` numbers the memory that each slot lies in; ``varying`` is the memory whose content
-    depends on the module's state; ``keys`` are all keys of that state.
+    depends on the module's state; ``keys`` are all keys of that state. One that is ``whole`` is
+    never pruned: it belongs to a larger graph than the one that has it.
     """
 
     steps: tuple[Step, ...] = ()
@@ -88,6 +89,7 @@ class Program:
     memory: dict[Slot, int] = field(default_factory=dict)
     varying: frozenset[int] = frozenset()
     keys: frozenset[str] = frozenset()
+    whole: bool = False
 
     def depends(self, slot: Slot) -> bool:
         """Say whether a slot's content depends on the module's state."""
@@ -95,6 +97,8 @@ class Program:
 
     def pruned(self, wanted: Iterable[Slot]) -> Program:
         """Return the program without what neither ``wanted`` slots nor decisions need."""
+        if self.whole:
+            return self
         needed = {self.memory[slot] for slot in wanted}
         kept: list[Step] = []
         for step in reversed(self.steps):
@@ -250,7 +254,7 @@ class ProgramBuilder:
         self.leaves = dict(program.leaves)
         self.memory = dict(program.memory)
         self.varying = set(program.varying)
-        self.keys = program.keys
+        self.keys, self.whole = program.keys, program.whole
         self.count = max(self.memory, default=-1) + 1
         self.memories = max(self.memory.values(), default=-1) + 1
 
@@ -339,6 +343,7 @@ class ProgramBuilder:
             self.memory,
             frozenset(self.varying),
             frozenset(self.keys),
+            self.whole,
         )
 
 

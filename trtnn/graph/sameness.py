@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from trtnn.graph.graph import Graph, Node, Value, as_tuple
+from trtnn.graph.graph import Graph, Node, Value, as_tuple, graphs_in
 from trtnn.ops.arithmetic import Cast
 from trtnn.ops.movement import Expand, Identity, Shuffle
 from trtnn.ops.op import Op, Spec, has_sizes
@@ -74,7 +74,8 @@ class Numbering:
         specs = [self._spec(value.spec) for value in node.outputs]
         known = [self.constants.get(number) for number in operands]
         sized = any(has_sizes(v) for v in vars(op).values())
-        if None not in known and not sized and not hasattr(op, "bind_sizes"):
+        plain = not sized and not hasattr(op, "bind_sizes") and not graphs_in(op)
+        if None not in known and plain:
             with torch.no_grad():
                 return [self._constant(t) for t in as_tuple(op.reference(*known))]
         moved = self._moved(op, operands, specs[0])

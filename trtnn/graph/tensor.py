@@ -44,6 +44,7 @@ class Tensor(torch.Tensor):
     _trtnn_writes = 0  # to a root, and those that the value held by a view has seen
     _trtnn_parts: tuple[Any, Any] | None = None  # of a complex one, which has no value
     _trtnn_drawn: tuple[str, SourceLine | None] | None = None
+    _trtnn_frame: Any = None  # of the graph that is written when it is made
 
     @staticmethod
     def __new__(
@@ -62,6 +63,7 @@ class Tensor(torch.Tensor):
         tensor._trtnn_value = value
         tensor._trtnn_known = known
         tensor._trtnn_slot = slot
+        tensor._trtnn_frame = getattr(recorder, "frame", None)
         return tensor
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from trtnn.errors import BuildError, GraphError, UnsupportedError
-from trtnn.graph.graph import Graph, Node, Value, as_tuple
+from trtnn.graph.graph import Graph, Node, Value, all_nodes
 from trtnn.graph.program import ProgramBuilder
 from trtnn.lower.border import add_input, mark_debug, mark_output
 from trtnn.lower.layers import DOUBLE, EIGHT_BITS, Handle, ITensor, Operand
@@ -17,8 +17,8 @@ from trtnn.lower.particular import Particular
 from trtnn.lower.picking import Picking
 from trtnn.lower.quantization import Quantization, loose_nodes
 from trtnn.lower.recipes import Stored, named, stored
+from trtnn.lower.scopes import Enter, Scopes, require_silence
 from trtnn.lower.windows import Windows
-from trtnn.ops.arithmetic import Cast
 from trtnn.ops.quantization import QuantizeDequantize
 from trtnn.sizes.dims import Dim, Expr, Size, bounds
 from trtnn.sizes.expressions import fold, parts_of
@@ -30,15 +30,17 @@ __all__ = ["ITensor", "Net", "lower"]
 INT32 = torch.iinfo(torch.int32)
 
 
-class Net(Windows, Picking, Quantization, Particular):
+class Net(Windows, Picking, Quantization, Particular, Scopes):
     """A TensorRT network under construction, with everything that must live until it is built."""
 
     def __init__(self, library: TensorRT, network: Any, graph: Graph) -> None:
         self.library, self.network, self.graph = library, network, graph
         self.target = library.target
         self.index_dtype: torch.dtype = getattr(torch, self.target.index_dtype)
-        self.half = any(v.spec.dtype in (torch.float16, torch.bfloat16) for v in graph.values())
-        self.dequantized = {v for n in graph.nodes if is_quantized(n) for v in n.outputs}
+        nodes = list(all_nodes(graph))
+        values = (*graph.values(), *(v for n in nodes for v in n.outputs))
+        self.half = any(v.spec.dtype in (torch.float16, torch.bfloat16) for v in values)
+        self.dequantized = {v for n in nodes if is_quantized(n) for v in n.outputs}
         self.quantized = bool(self.dequantized)
         self.loose = loose_nodes(graph, self.dequantized)
         self.node: Node | None = None
@@ -52,6 +54,7 @@ class Net(Windows, Picking, Quantization, Particular):
         self.constants: dict[tuple[Any, ...], ITensor] = {}
         self.sizes: dict[Any, ITensor] = {}
         self.sources: dict[str, tuple[ITensor | None, Given, Solution]] = {}
+        self.around: list[tuple[dict[Any, ITensor], Enter]] = []
         self.hosts: dict[str, Any] = {}
         self.debug: tuple[str, ...] = ()
 
@@ -170,6 +173,8 @@ class Net(Windows, Picking, Quantization, Particular):
         return result
 
     def _symbol(self, symbol: Any) -> ITensor:
+        if self.around:
+            return self.size_around(Expr(symbol))
         if symbol.name not in self.sources:
             raise GraphError(f"no input or output gives the size {symbol.name}")
         tensor, given, solution = self.sources[symbol.name]
@@ -229,6 +234,9 @@ class Net(Windows, Picking, Quantization, Particular):
         return self.cast(self.expand(value, shape) if shape else value, number.dtype)
 
     # Layers ---------------------------------------------------------------------------------
+
+    def checked(self, node: Node, value: Value, result: Operand) -> ITensor:
+        return _check(self, node, value, self.tensor(result))
 
     def done(
         self, layer: Any, dtype: torch.dtype, shape: Sequence[Size], computes: torch.dtype | None
@@ -333,12 +341,9 @@ def lower(graph: Graph, library: TensorRT, network: Any, *, debug: int = 0) -> N
         net.sources[solution.symbol.name] = (inputs.get(given.name), given, solution)
     names = value_names(graph)
     for node in graph.nodes:
-        net.node = node
-        _refuse_double(net, node)
-        results = as_tuple(node.op.lower(net, *(tensors[v] for v in node.inputs)))
-        _require_silence(net)
-        for value, result in zip(node.outputs, results, strict=True):
-            tensor = tensors[value] = _check(net, node, value, net.tensor(result))
+        net.lower_node(node, tensors)
+        for value in node.outputs:
+            tensor = net.tensor(tensors[value])
             net.name_tensor(tensor, names[value])
             for axis, size in enumerate(value.spec.shape):
                 if isinstance(size, Expr) and size.sym.is_Symbol:
@@ -354,28 +359,8 @@ def lower(graph: Graph, library: TensorRT, network: Any, *, debug: int = 0) -> N
         else:
             name = mark_debug(net, index - shown, tensor, constant=constant)
             net.debug = (*net.debug, name)
-    _require_silence(net)
+    require_silence(net)
     return net
-
-
-def _refuse_double(net: Net, node: Node) -> None:
-    """Refuse what is computed in float64: no TensorRT has it."""
-    if isinstance(node.op, Cast):
-        return
-    if any(value.spec.dtype == DOUBLE for value in (*node.inputs, *node.outputs)):
-        raise UnsupportedError(
-            f"{node.label}: {net.target.name} has no float64", where=node.origin.source
-        )
-
-
-def _require_silence(net: Net) -> None:
-    """Raise BuildError if TensorRT complained: a setter that fails says so, and keeps what it had.
-
-    The build would succeed: of Softmax with an axis that was not taken, for example.
-    """
-    if net.library.log.complained:
-        lines = net.library.log.take()
-        raise BuildError(f"TensorRT refused a part of {net._label()}: {lines}", where=net._where())
 
 
 def _check(net: Net, node: Node, value: Value, result: ITensor) -> ITensor:

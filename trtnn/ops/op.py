@@ -91,9 +91,12 @@ def has_sizes(value: Any) -> bool:
 
 
 def sizes_in(value: Any) -> list[Size]:
-    """Return the symbolic sizes in a field."""
+    """Return the symbolic sizes in a field, those of a graph among them."""
     if isinstance(value, tuple):
         return [size for item in value for size in sizes_in(item)]
+    if hasattr(value, "sizes_inside"):
+        inside: list[Size] = value.sizes_inside()
+        return inside
     return [value] if isinstance(value, Expr) else []
 
 

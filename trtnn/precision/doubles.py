@@ -10,7 +10,7 @@ import torch
 
 from trtnn.errors import UnsupportedError
 from trtnn.graph import passes
-from trtnn.graph.graph import Graph, Node, Value, as_tuple
+from trtnn.graph.graph import Graph, Node, Value, all_nodes, as_tuple, graphs_in
 from trtnn.graph.passes.rewriter import Rewriter
 from trtnn.ops.arithmetic import Cast
 from trtnn.ops.op import Op
@@ -56,6 +56,7 @@ def narrowed(graph: Graph, wanted: str) -> Narrowed:
     Raises:
         UnsupportedError: Something is, or a constant is beyond float32; it names the line.
     """
+    _refuse_held(graph)
     if all(value.spec.dtype != DOUBLE for value in graph.values()):
         return Narrowed(graph)
     known = passes.cast_constants(graph, WithoutDouble)
@@ -63,6 +64,18 @@ def narrowed(graph: Graph, wanted: str) -> Narrowed:
         _refuse(known)
         return Narrowed(graph)
     return _Narrowing(known).run()
+
+
+def _refuse_held(graph: Graph) -> None:
+    """Refuse float64 in a branch or in the body of a loop, whatever is wanted."""
+    for outer in graph.nodes:
+        for node in (n for inner in graphs_in(outer.op) for n in all_nodes(inner)):
+            if has_double(node):
+                raise UnsupportedError(
+                    f"TensorRT has no float64, which {node.label} takes or gives in {outer.label}",
+                    hint="use torch.float32 in branches and loops",
+                    where=node.origin.source,
+                )
 
 
 def _refuse(graph: Graph) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from trtnn.errors import OptionError, UnsupportedError
-from trtnn.graph.graph import Graph, Node
+from trtnn.graph.graph import Graph, Node, all_nodes
 from trtnn.tracing.regions import DTYPES
 
 __all__ = ["Precision"]
@@ -126,7 +126,8 @@ class Precision:
 
     def require_fit(self, graph: Graph) -> None:
         """Raise OptionError for a pattern, class or op that the graph does not have."""
-        origins = [node.origin for node in graph.nodes]
+        nodes = list(all_nodes(graph))
+        origins = [node.origin for node in nodes]
         paths = sorted({o.path for o in origins})
         for pattern in self.modules:
             if not any(fits(path, pattern) for path in paths):
@@ -136,7 +137,7 @@ class Precision:
             name = kind if isinstance(kind, str) else kind.__name__
             if name not in classes:
                 _refuse("classes", name, classes)
-        ops = sorted({n.op.name for n in graph.nodes} | {o.scope for o in origins})
+        ops = sorted({n.op.name for n in nodes} | {o.scope for o in origins})
         for name in self.keep:
             if name not in ops:
                 _refuse("keep", name, ops)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from trtnn.graph import passes
-from trtnn.graph.graph import Graph, Node, Value
+from trtnn.graph.graph import Graph, Node, Value, all_nodes, graphs_in
+from trtnn.graph.holding import map_held
 from trtnn.graph.passes.rewriter import Rewriter
 from trtnn.ops.arithmetic import HALVES, Cast, Elementwise, Scaled
 from trtnn.ops.creation import Full
@@ -65,20 +66,37 @@ def typed(graph: Graph, precision: Precision, observe: Observe | None = None) ->
         UnsupportedError: The graph computes in float64, and ``precision`` does not say how.
     """
     precision.require_fit(graph)
-    asks = any(node.origin.region is not None for node in graph.nodes)
+    asks = any(node.origin.region is not None for node in all_nodes(graph))
     says = precision.modules or precision.classes or precision.keep
     if precision.low is None and not asks and not says:
         single = narrowed(graph, precision.float64)
         return Typed(single.graph, (), graph, single.values, graph)
-    # A norm is folded in float64 from the parameters as they are, and the result rounded once.
-    apart = any(isinstance(n.op, BatchNorm) and precision.word(n) == "fp32" for n in graph.nodes)
-    source = graph if apart else passes.fold_norms(graph)
+    source = _folded(graph, precision)
     single = narrowed(source, precision.float64)
-    half = "fp16" in {*precision.words, *(node.origin.region for node in graph.nodes)}
+    half = "fp16" in {*precision.words, *(node.origin.region for node in all_nodes(graph))}
     ranges = observe(single.graph) if observe is not None and half else {}
-    found = _Typing(single.graph, precision, ranges, single.nodes).run()
+    found = _within(_Typing(single.graph, precision, ranges, single.nodes).run(), precision)
     values = {**found.values, **{v: found.values.get(w, w) for v, w in single.values.items()}}
     return replace(found, source=source, values=values, traced=graph)
+
+
+def _folded(graph: Graph, precision: Precision) -> Graph:
+    """Fold norms in float64 from the parameters as they are; the result is rounded once."""
+    apart = any(isinstance(n.op, BatchNorm) and precision.word(n) == "fp32" for n in graph.nodes)
+    return graph if apart else passes.fold_norms(graph)
+
+
+def _within(found: Typed, precision: Precision) -> Typed:
+    """Type the graphs that ops hold; these take and give what they did."""
+    held = replace(precision, inputs="keep", outputs="keep")
+    choices = [*found.choices]
+
+    def choose(graph: Graph) -> Graph:
+        inner = _within(_Typing(_folded(graph, held), held, {}).run(), held)
+        choices.extend(inner.choices)
+        return inner.graph
+
+    return replace(found, graph=map_held(found.graph, choose), choices=tuple(choices))
 
 
 class _Typing:
@@ -143,6 +161,9 @@ class _Typing:
 
     def _node(self, node: Node) -> None:
         inputs, outputs = floats(operands_of(node)), floats(node.outputs)
+        if graphs_in(node.op):
+            self._record(node, None)
+            return
         if not inputs and not outputs:
             self.rewriter.keep(node)
             return

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from trtnn.graph.graph import Graph, as_tuple
+from trtnn.graph.graph import Graph, all_nodes, as_tuple
 from trtnn.graph.interpreter import Compute
 from trtnn.ops.op import Op
 
@@ -25,20 +25,22 @@ def kind_of(graph: Graph, *, tf32: bool) -> str:
         graph: As it is lowered.
         tf32: Whether products of float32 are computed in TF32.
     """
+    nodes = list(all_nodes(graph))
     dtypes = {value.spec.dtype for value in graph.values()}
+    dtypes |= {value.spec.dtype for node in nodes for value in node.outputs}
     if is_quantized(graph):
         return "int8"
     if torch.bfloat16 in dtypes:
         return "bf16"
     if torch.float16 in dtypes:
         return "half"
-    multiplies = any(node.op.name in PRODUCTS for node in graph.nodes)
+    multiplies = any(node.op.name in PRODUCTS for node in nodes)
     return "tf32" if tf32 and multiplies else "fp32"
 
 
 def is_quantized(graph: Graph) -> bool:
     """Say whether a graph computes with integers or float8 in the place of floats."""
-    return any(node.op.name == "QuantizeDequantize" for node in graph.nodes)
+    return any(node.op.name == "QuantizeDequantize" for node in all_nodes(graph))
 
 
 def widened(dtype: torch.dtype, device: torch.device) -> Compute:

@@ -171,6 +171,13 @@ class Runner:
                 f'execution={self.execution!r}: memory="shared" is for models that run one after '
                 'another, execution="sync"'
             )
+        if self.execution == "graph" and getattr(self.graph, "branches", False):
+            raise UnsupportedError(
+                'execution="graph": what the GPU computes decides how an engine with conditions '
+                "or loops goes on, and a CUDA graph holds one way",
+                hint='use execution="sync" or "async"',
+                search=False,
+            )
         if self.execution == "graph" and self.graph.hosts:
             raise UnsupportedError(
                 'execution="graph": the host inputs '

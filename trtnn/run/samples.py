@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from trtnn.graph.graph import Graph, Node, Value
+from trtnn.graph.graph import Graph, Node, Value, graphs_in
+from trtnn.graph.holding import Holder
 from trtnn.graph.interpreter import run
 from trtnn.sizes.dims import Size, evaluate
 from trtnn.sizes.profiles import count_profiles, profile_of
@@ -67,6 +68,9 @@ def _use(graph: Graph, start: Value) -> Use:
         if not places:
             continue
         first, name = node.inputs[places[0]], node.op.name
+        for inner in _inside(node, places):
+            tables += [(size, added + known[first]) for size, added in inner.tables]
+            mask = mask or inner.mask
         if name in ("Gather", "GatherElements", "Scatter") and places == [1]:
             tables.append((node.inputs[0].spec.shape[_axis(node)], known[first]))
             if name == "Scatter":
@@ -195,6 +199,20 @@ def sizes_of(graph: Graph) -> list[tuple[str, dict[str, int]]]:
             named = ", ".join(f"{name} = {size}" for name, size in sizes.items())
             found.setdefault(tuple(sizes.values()), (named or "the declared sizes", sizes))
     return list(found.values())
+
+
+def _inside(node: Node, places: Sequence[int]) -> list[Use]:
+    """Return what becomes of a node's inputs in the graphs that its op holds."""
+    op = node.op
+    if not isinstance(op, Holder):
+        return []
+    found = []
+    for graph in graphs_in(op):
+        for place in places:
+            inner = place if op.own == op.lead else place - op.lead + op.own
+            if inner >= 0:
+                found.append(_use(graph, graph.inputs[inner]))
+    return found
 
 
 def require_indices(

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+import trtnn.flow.callables
 import trtnn.ops  # noqa: F401 - whose import defines all ops
 from trtnn.errors import LoadError, TrtnnError
 from trtnn.graph.graph import Constant, Graph, Node, Origin, Value, as_tuple
@@ -27,6 +28,7 @@ from trtnn.tracing.tracer import Output
 from trtnn.tree import LEAF, Tree
 
 Keep = Callable[[torch.Tensor], str]
+Array = Callable[[str], torch.Tensor]
 PLACE = ("path", "module_class", "call", "scope", "region")
 
 
@@ -54,7 +56,7 @@ def describe_graph(graph: Graph, keep: Keep) -> dict[str, Any]:
             {
                 "op": node.op.name,
                 "fields": {
-                    field.name: encode(getattr(node.op, field.name), f"{node.label}.{field.name}")
+                    field.name: _described(getattr(node.op, field.name), node, field.name, keep)
                     for field in dataclasses.fields(node.op)
                 },
                 "inputs": [number[v] for v in node.inputs],
@@ -67,6 +69,12 @@ def describe_graph(graph: Graph, keep: Keep) -> dict[str, Any]:
     }
 
 
+def _described(value: Any, node: Node, name: str, keep: Keep) -> Any:
+    if isinstance(value, Graph):
+        return {"graph": describe_graph(value, keep)}
+    return encode(value, f"{node.label}.{name}")
+
+
 def _symbols(graph: Graph) -> dict[str, SizeSymbol]:
     found: dict[str, SizeSymbol] = {}
     sizes = [size for v in graph.values() for size in v.spec.shape]
@@ -76,7 +84,7 @@ def _symbols(graph: Graph) -> dict[str, SizeSymbol]:
     return found
 
 
-def restore_graph(written: Mapping[str, Any], array: Callable[[str], torch.Tensor]) -> Graph:
+def restore_graph(written: Mapping[str, Any], array: Array) -> Graph:
     """Return the graph that ``describe_graph`` wrote.
 
     Args:
@@ -95,7 +103,7 @@ def restore_graph(written: Mapping[str, Any], array: Callable[[str], torch.Tenso
     return graph
 
 
-def _restored(written: Mapping[str, Any], array: Callable[[str], torch.Tensor]) -> Graph:
+def _restored(written: Mapping[str, Any], array: Array) -> Graph:
     dims = read_dims(written["dims"])
     inputs = tuple(Value(t["name"], _spec(t, dims)) for t in written["inputs"])
     constants = {
@@ -107,7 +115,7 @@ def _restored(written: Mapping[str, Any], array: Callable[[str], torch.Tensor]) 
     for entry in written["nodes"]:
         if entry["op"] not in ops:
             raise LoadError(f"there is no op {entry['op']!r}")
-        fields = {name: decode(value, dims) for name, value in entry["fields"].items()}
+        fields = {name: _field(value, dims, array) for name, value in entry["fields"].items()}
         op = ops[entry["op"]](**fields)
         given = tuple(values[i] for i in entry["inputs"])
         specs = as_tuple(op.infer(*(v.spec for v in given)))
@@ -120,6 +128,12 @@ def _restored(written: Mapping[str, Any], array: Callable[[str], torch.Tensor]) 
     formats = {t["name"]: t["memory_format"] for t in written["inputs"] if "memory_format" in t}
     graph = Graph(inputs, tuple(nodes), results, constants, declared, hosts, formats)
     return with_tuple(graph)
+
+
+def _field(written: Any, dims: Mapping[str, Expr], array: Array) -> Any:
+    if isinstance(written, dict) and written.keys() == {"graph"}:
+        return _restored(written["graph"], array)
+    return decode(written, dims)
 
 
 def with_tuple(graph: Graph) -> Graph:
@@ -143,6 +157,6 @@ def ops_by_name() -> dict[str, type[Op]]:
     while waiting:
         kind = waiting.pop()
         waiting += kind.__subclasses__()
-        if kind.__module__.startswith("trtnn.ops."):
+        if kind.__module__.startswith(("trtnn.ops.", "trtnn.flow.")):
             found[kind.__name__] = kind
     return found

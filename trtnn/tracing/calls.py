@@ -97,6 +97,9 @@ ASKS_VALUE = frozenset(
 )
 
 
+HOLDING: dict[Any, Callable[..., Any]] = {}
+"""What takes functions that become graphs in an op, and its meaning; filled by ``flow``."""
+
 STAYS = frozenset(("fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine"))
 """What a graph holds of known values, too: TensorRT is to know that weights are quantized."""
 

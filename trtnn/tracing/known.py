@@ -23,6 +23,7 @@ from trtnn.ops.op import Spec
 from trtnn.source import SourceLine, find_user_line
 from trtnn.tracing import calls
 from trtnn.tracing.drawn import random_error
+from trtnn.tracing.frames import outside
 
 if TYPE_CHECKING:
     from trtnn.graph.graph import Value
@@ -265,10 +266,12 @@ class KnownValues:
 
         Raises:
             TraceError: The memory belongs to a parameter, a buffer, or another real tensor.
+            UnsupportedError: It is from outside of the branch, or of the loop, that writes.
         """
         pointer = storage_of(tensor)
         if pointer in self.foreign:
             raise self._written(self.foreign[pointer])
+        self._require_own(pointer)
         self.written.append(pointer)
         constants = self.recorder.constants
         for value, key in self.entered.pop(pointer, ()):
@@ -281,6 +284,14 @@ class KnownValues:
         for reference in self.doubtful.pop(pointer, ()):
             for view in family_of(found) if (found := reference()) is not None else ():
                 view._trtnn_stale = ("a view of a tensor that was written in place since", where)
+
+    def _require_own(self, pointer: int) -> None:
+        frame = self.recorder.frame
+        for tensor in list(self.living.values()):
+            known = tensor._trtnn_known
+            own = tensor._trtnn_frame is frame
+            if not own and known is not None and storage_of(known) == pointer:
+                raise outside(frame)
 
 
 def vars_of(module: torch.nn.Module, path: str) -> set[str]:

@@ -20,6 +20,7 @@ from trtnn.ops.scattering import replaced
 from trtnn.sizes.dims import decide
 from trtnn.source import find_user_line
 from trtnn.tracing import calls
+from trtnn.tracing.frames import require_own
 from trtnn.tracing.known import view_of
 
 if TYPE_CHECKING:
@@ -214,6 +215,7 @@ UNSEEN = "a view that has no lowering, of a known tensor that a traced value was
 def assign(recorder: Recorder, target: Tensor, value: Any) -> Tensor:
     """Make ``target`` hold ``value``, seen through its base and every live view of it."""
     recorder.check_fresh(target)
+    require_own(recorder, target)
     spec = target._trtnn_spec
     new = cast(tensor_of(value, spec.dtype), spec.dtype)
     if spec_of(new).shape != spec.shape:

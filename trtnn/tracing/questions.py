@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from trtnn.errors import TraceError
 from trtnn.graph.tensor import Tensor
 from trtnn.ops.op import spec_of
+from trtnn.sizes.dims import Size, bounds
 from trtnn.tracing import calls, layouts
 
 
@@ -47,3 +50,27 @@ HINTS = {
     **dict.fromkeys(("item", "tolist", "__int__", "__float__", "__index__", "__complex__"), NUMBER),
     **dict.fromkeys(("numpy", "__array__", "__dlpack__"), ARRAY),
 }
+
+
+def general_answer(comparison: str, left: Size, right: Size) -> bool | None:
+    """Answer a comparison with 0 or 1 for the general size; None for any other comparison."""
+    if isinstance(left, int):
+        swap = {"lt": "gt", "gt": "lt", "le": "ge", "ge": "le"}
+        return general_answer(swap.get(comparison, comparison), right, left)
+    if right not in (0, 1):
+        return None
+    return comparison in ("ne", "gt", "ge")
+
+
+def range_of(size: Size) -> str:
+    """Say what values a size may have."""
+    low, high = bounds(size)
+    return f"{low} to {high}" if low != high else str(low)
+
+
+_is_on = torch.is_autocast_enabled  # while a trace runs, that name answers for its regions
+
+
+def autocast_is_on() -> bool:
+    """Say whether PyTorch itself has autocast on."""
+    return _is_on("cpu") or _is_on("cuda")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,14 +13,15 @@ import torch
 from trtnn.errors import TraceError, TrtnnError, UnsupportedError
 from trtnn.graph.graph import Assumption, Constant, Node, Origin, Value, as_tuple
 from trtnn.graph.program import Slot, change, storage_of
-from trtnn.graph.tensor import Tensor, tensors_in
+from trtnn.graph.tensor import Tensor, root_of, tensors_in
 from trtnn.ops.op import TABLE, Op, Spec, bind, has_sizes, spec_of
-from trtnn.sizes.dims import Dim, Size, bounds, decide
+from trtnn.sizes.dims import Dim, Size, decide
 from trtnn.source import find_user_line
-from trtnn.tracing import calls, drawn, layouts, meanings, mutation
+from trtnn.tracing import calls, drawn, frames, layouts, meanings, mutation
+from trtnn.tracing.frames import Frame
 from trtnn.tracing.known import KnownValues, State, view_of
 from trtnn.tracing.origins import origins
-from trtnn.tracing.questions import ask
+from trtnn.tracing.questions import ask, autocast_is_on, general_answer, range_of
 from trtnn.tracing.regions import Regions
 
 
@@ -44,7 +46,8 @@ class Recorder:
         self, device: torch.device, home: torch.device, states: Sequence[State] = ()
     ) -> None:
         self.device, self.home = device, home
-        self.nodes: list[Node] = []
+        self.frames = [Frame()]
+        self.count = 0
         self.makers: dict[Value, Node] = {}
         self.inputs: tuple[Value, ...] = ()
         self.hosts: dict[str, Dim] = {}
@@ -59,6 +62,26 @@ class Recorder:
         self.regions = Regions()
         self.failure: TrtnnError | None = None
         self.closed = False
+
+    # Graphs in graphs -----------------------------------------------------------------------
+
+    @property
+    def frame(self) -> Frame:
+        """The graph that is written: the innermost one."""
+        return self.frames[-1]
+
+    @property
+    def nodes(self) -> list[Node]:
+        return self.frame.nodes
+
+    @contextmanager
+    def writing(self, *frames: Frame) -> Iterator[None]:
+        """Write into the last of ``frames``, which lie in each other."""
+        outer, self.frames = self.frames, list(frames)
+        try:
+            yield
+        finally:
+            self.frames = outer
 
     # Values ---------------------------------------------------------------------------------
 
@@ -106,13 +129,19 @@ class Recorder:
         return meanings.complex_tensor(self, dtype, real, imaginary)
 
     def replay(self, view: Tensor) -> Value:
-        """Return the value of a view whose base was written to."""
-        return mutation.replay(self, view)
+        """Return the value of a view whose base was written to, in the graph where it was."""
+        frame = root_of(view)._trtnn_frame
+        if frame not in self.frames:
+            raise frames.elsewhere(frame)
+        with self.writing(*self.frames[: self.frames.index(frame) + 1]):
+            return mutation.replay(self, view)
 
     def check_fresh(self, tensor: Tensor, *, drawn_too: bool = False) -> None:
         """Refuse a tensor of another trace, one whose content is in doubt, or random numbers."""
         if tensor._trtnn_recorder is not self:
             raise TraceError("a symbolic tensor of another trace was used")
+        if tensor._trtnn_frame not in self.frames and tensor._trtnn_known is None:
+            raise frames.elsewhere(tensor._trtnn_frame)
         if tensor._trtnn_stale:
             text, where = tensor._trtnn_stale
             hint = "write in place before the view is taken, or not at all"
@@ -138,9 +167,12 @@ class Recorder:
                 return bind(op, *tensors)
 
             return self.known.run(op.reference, tuple(operands), {}, again)
-        inputs = tuple(self.value_of(o) for o in operands)
+        return self.add(op, tuple(self.value_of(o) for o in operands))
+
+    def add(self, op: Op, inputs: tuple[Value, ...]) -> Any:
+        """Append a node to the graph that is written."""
         specs = op.infer(*(v.spec for v in inputs))
-        start = len(self.nodes)
+        start, self.count = self.count, self.count + 1
         outputs = tuple(
             Value(f"{start}" if i == 0 else f"{start}_{i}", spec)
             for i, spec in enumerate(as_tuple(specs))
@@ -180,10 +212,10 @@ class Recorder:
         answer = decide(comparison, left, right)
         if answer is not None:
             return answer
-        general = _general_answer(comparison, left, right)
+        general = general_answer(comparison, left, right)
         if general is None:
             asked = Assumption(comparison, left, right, answer=True, source=None)
-            ranges = [f"{s} is {_range(s)}" for s in (left, right) if not isinstance(s, int)]
+            ranges = [f"{s} is {range_of(s)}" for s in (left, right) if not isinstance(s, int)]
             raise self._explained(
                 TraceError(
                     f"cannot decide {asked.question}: {', '.join(ranges)}",
@@ -202,7 +234,7 @@ class Recorder:
         raise self._explained(
             TraceError(
                 f"forward asks for a number, as int() and range() do, of the symbolic size {size}, "
-                f"which is {_range(size)}",
+                f"which is {range_of(size)}",
                 hint="keep it symbolic (s // 2, s ** 0.5, torch.sym_int), or give a static size",
                 sizes=(size,),
             )
@@ -251,6 +283,8 @@ class Recorder:
 
     def _placed(self, function: Any, name: str, args: Any, kwargs: Any) -> Any:
         """Give a call its meaning whose device is the parameters' own."""
+        if function in calls.HOLDING:
+            return calls.HOLDING[function](*args, **kwargs)
         if function in calls.INFORMATION:
             with torch._C.DisableTorchFunctionSubclass():
                 return function(*args, **kwargs)
@@ -281,7 +315,7 @@ class Recorder:
         return self._apply(function, name, args, kwargs)
 
     def _check_autocast(self) -> None:
-        if _autocast_is_on():
+        if autocast_is_on():
             raise UnsupportedError(
                 "torch.set_autocast_enabled in forward",
                 hint="write the region: with torch.autocast('cuda', dtype=torch.float16): ...",
@@ -364,25 +398,3 @@ class Recorder:
     def _fresh(self, result: Any, operand: Tensor) -> Any:
         """PyTorch's dispatcher wants a new object, never the operand itself."""
         return mutation.same_memory(self, operand) if result is operand else result
-
-
-_is_on = torch.is_autocast_enabled  # while a trace runs, that name answers for its regions
-
-
-def _autocast_is_on() -> bool:
-    return _is_on("cpu") or _is_on("cuda")
-
-
-def _general_answer(comparison: str, left: Size, right: Size) -> bool | None:
-    """Answer a comparison with 0 or 1 for the general size; None for any other comparison."""
-    if isinstance(left, int):
-        swap = {"lt": "gt", "gt": "lt", "le": "ge", "ge": "le"}
-        return _general_answer(swap.get(comparison, comparison), right, left)
-    if right not in (0, 1):
-        return None
-    return comparison in ("ne", "gt", "ge")
-
-
-def _range(size: Size) -> str:
-    low, high = bounds(size)
-    return f"{low} to {high}" if low != high else str(low)

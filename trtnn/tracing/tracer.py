@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,6 +31,7 @@ from trtnn.tracing.numbers import taking_sizes
 from trtnn.tracing.quantizers import quantizers_of
 from trtnn.tracing.recorder import Carried, Recorder
 from trtnn.tracing.regions import reading_autocast, region_around, stated
+from trtnn.tracing.uncompiled import uncompiled
 from trtnn.tree import Tree, flatten, unflatten
 
 _lock = threading.RLock()
@@ -287,7 +287,7 @@ def _tracing(
         watching = attributes.watched(written)
         reading = reading_autocast(lambda: getattr(_thread, "recorder", None))
         mode = TracingMode(recorder)
-        with torch.no_grad(), _uncompiled(), watching, reading, mode, taking_sizes():
+        with torch.no_grad(), uncompiled(), watching, reading, mode, taking_sizes():
             yield
     finally:
         recorder.close()
@@ -298,17 +298,6 @@ def _tracing(
         for hook in hooks:
             hook.remove()
         attributes.restore()
-
-
-@contextmanager
-def _uncompiled() -> Iterator[None]:
-    """Let ``forward`` run what it gave to ``torch.compile`` as it is."""
-    if "torch._dynamo" not in sys.modules:
-        yield
-        return
-    with warnings.catch_warnings(), torch.compiler.set_stance("force_eager"):
-        warnings.filterwarnings("ignore", ".* when there are global hooks on modules")
-        yield
 
 
 def _install_hooks(recorder: Recorder, root: torch.nn.Module | None) -> list[RemovableHandle]:

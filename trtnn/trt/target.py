@@ -88,6 +88,14 @@ class Target:
         return self.package == RTX
 
     @property
+    def nests_dynamic_conditions(self) -> bool:
+        """Whether a branch may hold a condition that gives a dynamic size.
+
+        RTX 1.7.1: "MyelinCheckException: utils.cpp:3613: CHECK(i < op->input_size()) failed".
+        """
+        return self.package != RTX
+
+    @property
     def inspects_plans(self) -> bool:
         """Whether an inspector opens a plan; that of RTX needs a GPU which can run it."""
         return self.package == TENSORRT

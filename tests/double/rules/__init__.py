@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tests.double.facts import Case, Facts
-from tests.double.rules import creation, indexing, matrices, movement, pointwise, windows
+from tests.double.rules import creation, flow, indexing, matrices, movement, pointwise, windows
 
 Rule = Callable[[Case], list[Facts]]
 
@@ -50,4 +50,11 @@ RULES: dict[str, Rule] = {
     "IConstantLayer": creation.constant,
     "IShapeLayer": creation.shape_of,
     "IFillLayer": creation.fill,
+    "IRecurrenceLayer": flow.carried,
+    "IIteratorLayer": flow.iterated,
+    "ITripLimitLayer": flow.trip_limit,
+    "ILoopOutputLayer": flow.loop_output,
+    "IConditionLayer": flow.condition,
+    "IIfConditionalInputLayer": flow.branch_input,
+    "IIfConditionalOutputLayer": flow.branch_output,
 }
