@@ -7,6 +7,8 @@ import fnmatch
 import json
 from pathlib import Path
 
+import torch
+
 from tests.vocabulary.database import entries, examined
 
 
@@ -37,8 +39,9 @@ def main() -> None:
     }
     print(counts)
     if asked.json:
-        told = {e.name: "matches" if e.matches else (e.refused or ["?"])[0] for e in found}
-        asked.json.write_text(json.dumps({**counts, "told": told}, indent=1) + "\n")
+        told = {entry.name: entry.told() for entry in found}
+        versions = {"torch": torch.__version__, "samples": asked.samples or "all"}
+        asked.json.write_text(json.dumps({**versions, **counts, "told": told}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import torch
@@ -48,6 +49,13 @@ class Entry:
         """Say whether every sample gave what eager gives."""
         return bool(self.matched) and not self.refused and not self.wrong
 
+    def told(self) -> str:
+        """Return what became of the samples, with the first reason."""
+        if self.matches:
+            return "matches"
+        first = (*self.wrong, *self.refused)[0].partition(" | ")[0]
+        return first if not self.matched else f"{first} ({self.matched} samples match)"
+
 
 def name_of(info: Any) -> str:
     return f"{info.name}.{info.variant_test_name}" if info.variant_test_name else str(info.name)
@@ -61,14 +69,13 @@ def entries() -> dict[str, Any]:
 
 
 def samples_of(info: Any, most: int | None) -> Iterator[tuple[torch.dtype, Any]]:
-    """Yield the samples of an entry, at most ``most`` of each dtype, spread over all."""
+    """Yield the samples of an entry, the first ``most`` of each dtype."""
     for dtype in DTYPES:
         if not info.supports_dtype(dtype, "cpu"):
             continue
         torch.manual_seed(0)
-        samples = list(info.sample_inputs("cpu", dtype, requires_grad=False))
-        step = 1 if most is None else max(1, -(-len(samples) // most))
-        yield from ((dtype, sample) for sample in samples[::step])
+        samples = info.sample_inputs_func(info, "cpu", dtype, requires_grad=False)
+        yield from ((dtype, sample) for sample in islice(samples, most))
 
 
 def examined(name: str, info: Any, most: int | None = None) -> Entry:
