@@ -142,6 +142,13 @@ class Network:
 
         return Layer(compute, x)
 
+    def add_matrix_multiply(self, a: Tensor, op_a: Any, b: Tensor, op_b: Any) -> Layer:
+        def operand(x: Tensor, op: Any) -> torch.Tensor:
+            return x.value.mT if op.name == "TRANSPOSE" else x.value
+
+        assert "VECTOR" not in (op_a.name, op_b.name)
+        return Layer(lambda _: operand(a, op_a) @ operand(b, op_b), a, b)
+
     def add_concatenation(self, parts: list[Tensor]) -> Layer:
         return Layer(lambda layer: torch.cat([p.value for p in parts], layer.axis), *parts)
 
