@@ -34,6 +34,8 @@ ROWS: list[Row] = [
     ),
     Row(F.conv2d, T(1, 3, 4, 4), C(4, 2, 3, 3), raises=ShapeError),
     Row(F.conv2d, T(1, 2, 5, 5), C(2, 2, 3, 3), None, 2, "same", raises=UnsupportedError),
+    Row(F.conv2d, T(1, 2, 9, 9), T(2, 2, B, B), None, 1, "same", raises=UnsupportedError),
+    Row(F.conv_transpose1d, T(1, 2, 9), T(2, B, 3), raises=UnsupportedError),
     Row(F.conv_transpose2d, T(B, 3, 4, 5), C(3, 2, 3, 3), C(2), 2, 1, 1),
     Row(F.conv_transpose2d, T(B, 4, S, S, dtype=HALF), C(4, 2, 2, 2, dtype=HALF), stride=2),
     Row(F.conv_transpose2d, T(B, 4, S, 3), C(4, 1, 3, 2), C(2), (2, 1), groups=2),

@@ -75,6 +75,7 @@ ROWS: list[Row] = [
     Row(torch.var_mean, T(B, S, 3), (0, 2), keepdim=True, unbiased=False),
     Row(torch.std_mean, T(3, 4), name="std_mean of all"),
     Row(torch.cov, T(3, S + 1)),
+    Row(torch.cov, T(B, 4), raises=ShapeError),
     Row(torch.cov, T(2, 3, dtype=LONG), correction=0, aweights=C(3, low=0.1), name="cov weighted"),
     Row(torch.corrcoef, T(B + 1, 5)),
     Row(torch.nanmean, T(B, S), 1),

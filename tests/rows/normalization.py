@@ -23,6 +23,7 @@ ROWS: list[Row] = [
     Row(F.layer_norm, T(B, 2, 3, 4), (3, 4), C(3, 4)),
     Row(F.layer_norm, T(B, S, 8, dtype=HALF), (8,), C(8, dtype=HALF), C(8, dtype=HALF)),
     Row(F.layer_norm, T(B, 8), (7,), raises=ShapeError),
+    Row(F.group_norm, T(2, 2 * B, 3), 2, raises=UnsupportedError),
     Row(F.group_norm, T(B, 4, 3, 3), 2, C(4), C(4)),
     Row(F.group_norm, T(B, 4, S), 1, C(4)),
     Row(F.group_norm, T(B, 4, 3, 3), 4),

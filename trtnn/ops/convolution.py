@@ -15,6 +15,7 @@ from trtnn.ops.op import (
     Spec,
     TensorT,
     bind,
+    has_sizes,
     refuse_integers,
     require_float,
     require_same_dtype,
@@ -95,6 +96,15 @@ class Convolution(Op):
         )
 
 
+def require_static_kernel(function: str, kernel: Spec) -> None:
+    """Raise UnsupportedError for a kernel with a Dim: TensorRT is told its sizes as numbers."""
+    if has_sizes(kernel.shape):
+        raise UnsupportedError(
+            f"{function}: expected a kernel of static sizes, got {kernel}",
+            hint="declare its sizes as numbers",
+        )
+
+
 def ints_of(value: Any, count: int) -> Ints:
     """Return ``count`` ints, given as one or as a sequence of one or ``count``."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
@@ -122,6 +132,7 @@ def _convolve(
             f"{function}: expected input and kernel of rank {count + 2}, "
             f"got {spec_of(x)} and {spec_of(kernel)}"
         )
+    require_static_kernel(function, spec_of(kernel))
     stride, dilation = ints_of(numbers[0], count), ints_of(numbers[2], count)
     padding = numbers[1]
     if isinstance(padding, str):

@@ -10,7 +10,7 @@ import torch
 
 from trtnn.errors import ShapeError
 from trtnn.ops.arithmetic import add
-from trtnn.ops.convolution import ints_of
+from trtnn.ops.convolution import ints_of, require_static_kernel
 from trtnn.ops.movement import reshape, squeeze, unsqueeze
 from trtnn.ops.op import (
     Op,
@@ -116,6 +116,7 @@ def _transposed(function: str, count: int) -> Callable[..., TensorT]:
                 f"{function}: expected input and kernel of rank {count + 2}, "
                 f"got {spec_of(input)} and {spec_of(weight)}"
             )
+        require_static_kernel(function, spec_of(weight))
         steps, cut, extra, gaps = (ints_of(number, count) for number in numbers)
         if any(e >= s and e >= d for e, s, d in zip(extra, steps, gaps, strict=True)):
             raise ShapeError(

@@ -19,7 +19,7 @@ from trtnn.ops.op import TensorT, require_float, shape_of, spec_of, torch_functi
 from trtnn.ops.pointwise import clamp
 from trtnn.ops.reduction import axes_of, mean, sum
 from trtnn.ops.unary import unary
-from trtnn.sizes.dims import product
+from trtnn.sizes.dims import decide, product
 
 __all__ = ["corrcoef", "cov", "std", "std_mean", "var", "var_mean"]
 
@@ -115,6 +115,13 @@ def cov(
     rank = len(shape_of(input))
     if rank > 2:
         raise ShapeError(f"cov: expected at most 2 dims, got {spec_of(input)}")
+    alone = rank < 2 or decide("eq", shape_of(input)[0], 1)
+    if alone is None:
+        raise ShapeError(
+            f"cov: {spec_of(input)} may have one row, of which PyTorch gives a scalar",
+            hint="give the Dim min=2",
+            sizes=(shape_of(input)[0],),
+        )
     x = promote(input, floating=True)[0]
     x = reshape(x, (1, -1)) if rank < 2 else x
     weights = [w for w in (fweights, aweights) if w is not None]
@@ -128,7 +135,7 @@ def cov(
         left = sub(total, mul(div(sum(mul(weight, aweights)), total), correction))
     other = centred if weight is None else mul(centred, weight)
     result = div(matmul(centred, mT(other)), maximum(left, 0.0))
-    return result if rank == 2 and shape_of(input)[0] != 1 else reshape(result, ())
+    return reshape(result, ()) if alone else result
 
 
 @torch_function(torch.corrcoef, T.corrcoef)

@@ -19,6 +19,7 @@ from trtnn.ops.op import (
     as_size,
     as_sizes,
     bind,
+    has_sizes,
     require_float,
     require_same_dtype,
     spec_of,
@@ -303,6 +304,11 @@ def group_norm(
     spec = spec_of(input)
     if spec.rank < 2 or decide("ne", spec.shape[1] % num_groups, 0):
         raise ShapeError(f"group_norm: {num_groups} groups do not divide the channels of {spec}")
+    if num_groups > 1 and has_sizes(spec.shape[1:2]):
+        raise UnsupportedError(
+            f"group_norm: the number of channels of {spec} is not static",
+            hint="declare it as a number",
+        )
     full = (*spec.shape, *(1,) * (4 - spec.rank))
     x = reshape(input, full)
     rank, channels = len(full), spec.shape[1]
