@@ -30,7 +30,8 @@ ROWS: list[Row] = [
     row("i,j->ij", T(S, dtype=LONG), T(3, dtype=LONG)),
     row("b...->...b", T(B, 3, S)),
     row("bii->bi", T(B, 3, 3)),
-    row("ii", T(4, 4, dtype=LONG)),
+    row("ii", T(4, 4, dtype=torch.int32)),
+    row("ij,jk->", T(2, 3, dtype=torch.int32), T(3, 4, dtype=torch.int32)),
     row("bnc,bmc,bmd->bnd", T(B, S, 3), T(B, 4, 3), T(B, 4, 2)),
     row("ij,kj->ik", T(B, 1), T(3, 5)),
     Row(

@@ -29,7 +29,6 @@ ROWS: list[Row] = [
     Row(torch.isin, T(B, S, dtype=INT, low=0, high=4), C(2, dtype=INT, low=0, high=4), invert=True),
     Row(F.one_hot, T(B, S, dtype=LONG, low=0, high=3), 3),
     Row(F.one_hot, T(B, dtype=LONG, low=0, high=3), raises=UnsupportedError),
-    Row(torch.unravel_index, T(B, dtype=LONG, low=0, high=6), (2, 3)),
     Row(torch.repeat_interleave, T(B, 3), C(3, dtype=LONG, low=0, high=3), 1),
     Row(
         lambda x, n: torch.repeat_interleave(x, torch.cat([n, 3 - n]), 1, output_size=3),
@@ -37,7 +36,8 @@ ROWS: list[Row] = [
         T(1, dtype=LONG, low=0, high=4),
         name="repeat_interleave by counts of data",
     ),
-    Row(lambda x: x.sum_to_size(1, 3), T(B, S, 3), name="sum_to_size"),
+    Row(torch.unravel_index, T(B, dtype=torch.int32, low=0, high=20), (4, 5)),
+    Row(lambda x: x.sum_to_size(1, 3), T(B, S, 3, dtype=torch.int32), name="sum_to_size"),
     Row(torch.diagonal, T(B, 3, S), -1, 1, 2),
     Row(torch.diagonal, T(S, 4, dtype=HALF), 1),
     Row(torch.diag_embed, T(B, 2), -1, 0, 2),

@@ -44,6 +44,8 @@ SPREAD = [VAR, STD, torch.norm, torch.linalg.vector_norm]
 EMPTY = [torch.sum, torch.prod, torch.any, torch.all]
 
 ROWS: list[Row] = [
+    *(Row(quiet(F.softmax), x, name="softmax without dim") for x in (T(B, 2, S), T(B, S))),
+    Row(quiet(F.log_softmax), T(B, 2, 1, S), name="log_softmax without dim"),
     *(
         Row(f, large(B, 64, dtype=d), dim=-1, name=f.__name__)
         for d in (HALF, FLOAT)
@@ -76,6 +78,7 @@ ROWS: list[Row] = [
     Row(torch.std_mean, T(3, 4), name="std_mean of all"),
     Row(torch.cov, T(3, S + 1)),
     Row(torch.cov, T(B, 4), raises=ShapeError),
+    Row(torch.cov, T(2, S + 1, dtype=HALF), aweights=T(S + 1, low=0.1), name="cov of halves"),
     Row(torch.cov, T(2, 3, dtype=LONG), correction=0, aweights=C(3, low=0.1), name="cov weighted"),
     Row(torch.corrcoef, T(B + 1, 5)),
     Row(torch.nanmean, T(B, S), 1),
@@ -84,7 +87,6 @@ ROWS: list[Row] = [
     Row(torch.aminmax, T(B, S, dtype=LONG), dim=1, keepdim=True),
     Row(torch.logsumexp, T(B, S, 3, dtype=HALF, low=-99.0, high=99.0), (1, 2)),
     Row(torch.logsumexp, T(B, N, low=-99.0), 1, True, name="logsumexp of a Dim that may be 0"),
-    Row(lambda x: x.sum_to_size(3, 1), T(B, 3, S), name="sum_to_size"),
     Row(lambda x: x.var(0, unbiased=False), T(), name="biased var of a scalar"),
     Row(VAR, large(B, S), 1, name="var over a size, large"),
     Row(torch.var, T(2, dtype=INT), raises=DTypeError, name="var of ints"),

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.rows import B, Row, S, T
-from trtnn.errors import DTypeError, ShapeError, UnsupportedError
+from trtnn.errors import DTypeError, ShapeError
 
 HALF, LONG, INT, BOOL = torch.float16, torch.int64, torch.int32, torch.bool
 
@@ -54,6 +54,4 @@ ROWS: list[Row] = [
     Row(F.log_softmax, T(B, S), -1),
     Row(F.log_softmax, T(B, S, dtype=HALF, low=-20.0, high=20.0), 1, name="log_softmax half"),
     Row(F.log_softmax, T(4), 0, name="log_softmax rank 1"),
-    Row(F.softmax, T(2), raises=UnsupportedError, name="softmax without dim"),
-    Row(F.log_softmax, T(2), raises=UnsupportedError, name="log_softmax without dim"),
 ]

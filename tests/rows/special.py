@@ -27,7 +27,8 @@ def at_edges(function: Callable[..., Any]) -> Row:
 def asked(x: torch.Tensor) -> Any:
     edges = EDGES + x * 0
     facts = (torch.signbit(edges), torch.isposinf(edges), torch.isneginf(edges))
-    return (*facts, torch.isreal(edges), torch.nan_to_num(edges), edges.nan_to_num(1.0, 2.0, 3.0))
+    more = (torch.isreal(edges), torch.angle(edges))
+    return (*facts, *more, torch.nan_to_num(edges), edges.nan_to_num(1.0, 2.0, 3.0))
 
 
 ONE = [torch.expm1, torch.erfc, torch.special.erfcx, torch.special.log_ndtr, torch.sinc]

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 
 from trtnn.errors import ShapeError, UnsupportedError
-from trtnn.ops.arithmetic import mul
+from trtnn.ops.arithmetic import mul, promote
 from trtnn.ops.diagonals import diagonal
 from trtnn.ops.matrix import multiply
 from trtnn.ops.movement import permute, reshape
@@ -71,7 +71,7 @@ def _without_repeats(x: TensorT, labels: Labels) -> tuple[TensorT, Labels]:
 def _summed(x: TensorT, labels: Labels, kept: set[str]) -> tuple[TensorT, Labels]:
     axes = tuple(i for i, label in enumerate(labels) if label not in kept)
     if axes:
-        x = sum(x, axes, dtype=spec_of(x).dtype)
+        x = sum(x, axes)
     return x, tuple(label for label in labels if label in kept)
 
 
@@ -110,6 +110,8 @@ def contract(
         return mul(_ordered(a, first, names)[0], _ordered(b, second, names)[0]), names
     left, _ = _ordered(a, first, batch, rows, inner)
     right, _ = _ordered(b, second, batch, inner, columns)
+    if not any(spec_of(x).dtype.is_floating_point for x in (left, right)):
+        left, right = promote(left, right)  # what was added up is int64
     result = multiply(left, right)
     sizes = dict(zip(first, shape_of(a), strict=True)) | dict(zip(second, shape_of(b), strict=True))
     shape = (*shape_of(result)[: len(batch)], *(sizes[label] for label in (*rows, *columns)))

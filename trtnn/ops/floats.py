@@ -30,7 +30,7 @@ from trtnn.ops.op import TensorT, bind, spec_of, torch_function
 from trtnn.ops.unary import abs, isfinite, isnan, neg, unary
 
 __all__ = [
-    "copysign", "fmax", "fmin", "heaviside", "isclose", "isneginf", "isposinf", "isreal",
+    "angle", "copysign", "fmax", "fmin", "heaviside", "isclose", "isneginf", "isposinf", "isreal",
     "nan_to_num", "positive", "signbit",
 ]  # fmt: skip
 
@@ -85,6 +85,17 @@ def isreal(input: TensorT) -> TensorT:
 def positive(input: TensorT) -> TensorT:
     """Return ``input``, which is its own conjugate and its own real part."""
     return input
+
+
+@torch_function(torch.angle, T.angle)
+def angle(input: TensorT) -> TensorT:
+    """Return the angles of real numbers: pi below 0, else 0; that of NaN is NaN.
+
+    >>> angle(torch.tensor([-2.0, 2.0]))
+    tensor([3.1416, 0.0000])
+    """
+    (x,) = promote(input, floating=True)
+    return where(isnan(x), x, where(lt(x, 0.0), math.pi, 0.0))
 
 
 @torch_function(torch.nan_to_num, T.nan_to_num)

@@ -226,6 +226,7 @@ def unravel_index(indices: TensorT, shape: Any) -> tuple[TensorT, ...]:
     """
     sizes = as_sizes(shape)
     require_indices("unravel_index", spec_of(indices))
+    indices = cast(indices, torch.int64)
     rest = [product(sizes[i + 1 :]) for i in range(len(sizes))]
     pairs = zip(sizes, rest, strict=True)
     return tuple(remainder(floor_divide(indices, tensor_of(r)), tensor_of(s)) for s, r in pairs)

@@ -122,7 +122,8 @@ def cov(
             hint="give the Dim min=2",
             sizes=(shape_of(input)[0],),
         )
-    x = promote(input, floating=True)[0]
+    shares = [] if aweights is None else [aweights]
+    x = promote(input, *shares, floating=True)[0]
     x = reshape(x, (1, -1)) if rank < 2 else x
     weights = [w for w in (fweights, aweights) if w is not None]
     weight = None if not weights else cast(reduce(mul, weights), spec_of(x).dtype)

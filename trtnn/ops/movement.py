@@ -20,6 +20,7 @@ from trtnn.ops.op import (
     broadcast,
     shape_of,
     spec_of,
+    text_of,
     torch_function,
     unmet,
 )
@@ -133,14 +134,10 @@ def _require_volume(function: str, given: Sequence[Size], wanted: Sequence[Size]
     if found := failures("eq", before, after):
         raise unmet(
             found,
-            f"{function}: {_text(given)} has {before} elements, {_text(wanted)} has {after}",
+            f"{function}: {text_of(given)} has {before} elements, {text_of(wanted)} has {after}",
             sizes=(before, after),
             hint="leave one size to be computed: -1",
         )
-
-
-def _text(shape: Sequence[Size]) -> str:
-    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
 
 
 def _listed(dims: int | Sequence[int]) -> Sequence[int]:
@@ -151,21 +148,21 @@ def _resolve(function: str, total: Size, sizes: tuple[Size, ...]) -> tuple[Size,
     """Return the sizes with a -1 computed by division."""
     free = [i for i, size in enumerate(sizes) if size == -1]
     if len(free) > 1:
-        raise ShapeError(f"{function}: only one size can be -1, got {_text(sizes)}")
+        raise ShapeError(f"{function}: only one size can be -1, got {text_of(sizes)}")
     for size in sizes:
         if decide("lt", size, -1 if free else 0):
-            raise ShapeError(f"{function}: size {size} in {_text(sizes)} is negative")
+            raise ShapeError(f"{function}: size {size} in {text_of(sizes)} is negative")
     if not free:
         return sizes
     rest = product([size for size in sizes if size != -1])
     if empty := failures("ne", rest, 0):
-        message = f"{function}: -1 beside a 0 in {_text(sizes)} is ambiguous"
+        message = f"{function}: -1 beside a 0 in {text_of(sizes)} is ambiguous"
         raise unmet(empty, message, sizes=(rest,))
     found = total // rest
     if wrong := failures("eq", found * rest, total):
         raise unmet(
             wrong,
-            f"{function}: {total} elements do not divide into {_text(sizes)}",
+            f"{function}: {total} elements do not divide into {text_of(sizes)}",
             sizes=(total, rest),
             hint=f"{total} would have to be a multiple of {rest}",
         )
@@ -374,14 +371,7 @@ def contiguous(input: TensorT, memory_format: Any = None) -> TensorT:
     return input
 
 
-@torch_function(
-    torch.Tensor.detach,
-    torch.detach,
-    torch.resolve_conj,
-    torch.Tensor.resolve_conj,
-    torch.resolve_neg,
-    torch.Tensor.resolve_neg,
-)
+@torch_function(torch.Tensor.detach, torch.detach)
 def detach(input: TensorT) -> TensorT:
     """Return the input: a graph has no gradients."""
     return input
@@ -396,9 +386,9 @@ def clone(input: TensorT, *, memory_format: Any = None) -> TensorT:
 def _expanded(function: str, old: tuple[Size, ...], sizes: tuple[Size, ...]) -> tuple[Size, ...]:
     missing = len(sizes) - len(old)
     if missing < 0:
-        raise ShapeError(f"{function}: {len(sizes)} sizes for {len(old)} dims: {_text(sizes)}")
+        raise ShapeError(f"{function}: {len(sizes)} sizes for {len(old)} dims: {text_of(sizes)}")
     if any(size == -1 for size in sizes[:missing]):
-        raise ShapeError(f"{function}: -1 in {_text(sizes)} stands for a dim that does not exist")
+        raise ShapeError(f"{function}: -1 in {text_of(sizes)} stands for a dim that does not exist")
     new = (*sizes[:missing], *(o if s == -1 else s for o, s in zip(old, sizes[missing:])))  # noqa: B905
     for axis, (size, target) in enumerate(zip(old, new[missing:], strict=True)):
         if size not in (1, target):

@@ -166,8 +166,14 @@ REFUSED: dict[Any, tuple[str, str]] = {}
 """Why TensorRT cannot express others, and what to write instead; filled by ``refusals``."""
 
 
-def torch_function(*callables: Any) -> Callable[[F], F]:
-    """Register a function as the meaning of torch callables on symbolic tensors."""
+def torch_function(*callables: Any, replace: bool = False) -> Callable[[F], F]:
+    """Register a function as the meaning of torch callables on symbolic tensors.
+
+    Raises:
+        ValueError: One has a meaning, which is not to be replaced.
+    """
+    if twice := [item for item in callables if item in TABLE and not replace]:
+        raise ValueError(f"{twice} have a meaning: {[TABLE[item] for item in twice]}")
 
     def register(function: F) -> F:
         placed = _placed(function)
@@ -314,7 +320,7 @@ def broadcast(function: str, *shapes: tuple[Size, ...]) -> tuple[Size, ...]:
         others = list(dict.fromkeys(s for s in sizes if s != 1))
         if len(others) > 1:
             raise ShapeError(
-                f"{function}: {' and '.join(_text(s) for s in shapes)} do not broadcast: "
+                f"{function}: {' and '.join(text_of(s) for s in shapes)} do not broadcast: "
                 f"sizes {unequal(*others[:2])} at dim {axis}",
                 hint="declare one Dim for both, or reshape one side"
                 if has_sizes((others[0],)) and has_sizes((others[1],))
@@ -335,5 +341,6 @@ def unequal(left: Size, right: Size) -> str:
     return f"{left} and {right} {'differ' if differ else 'are not shown to be equal'}"
 
 
-def _text(shape: tuple[Size, ...]) -> str:
+def text_of(shape: Sequence[Size]) -> str:
+    """Return a shape as it is written."""
     return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from trtnn.errors import DTypeError, ShapeError, UnsupportedError
+from trtnn.errors import DTypeError, ShapeError
 from trtnn.ops.arithmetic import HALVES, Elementwise, Select, add, cast, eq, logical_not, sub
 from trtnn.ops.creation import Full, full
 from trtnn.ops.movement import reshape
@@ -17,14 +17,12 @@ from trtnn.ops.op import (
     Op,
     Spec,
     TensorT,
-    as_sizes,
     axis_of,
     bind,
     require_float,
     shape_of,
     spec_of,
     torch_function,
-    unequal,
     unmet,
 )
 from trtnn.ops.slicing import cat
@@ -33,7 +31,7 @@ from trtnn.sizes.dims import Size, failures
 
 __all__ = [
     "Reduce", "Softmax", "all", "amax", "amin", "aminmax", "any", "count_nonzero", "log_softmax",
-    "logsumexp", "mean", "nanmean", "nansum", "prod", "softmax", "sum", "sum_to_size",
+    "logsumexp", "mean", "nanmean", "nansum", "prod", "softmax", "sum",
 ]  # fmt: skip
 
 T = torch.Tensor
@@ -227,22 +225,6 @@ def _numbers(input: TensorT) -> TensorT:
     return bind(Select(), eq(input, input), input, torch.zeros((), dtype=dtype))
 
 
-@torch_function(T.sum_to_size)
-def sum_to_size(input: TensorT, *size: Any) -> TensorT:
-    """Add up along the dims that were broadcast from ``size``."""
-    shape, wanted = shape_of(input), as_sizes(size)
-    more = len(shape) - len(wanted)
-    if more < 0:
-        raise ShapeError(f"sum_to_size: expected at most {len(shape)} sizes, got {wanted}")
-    kept = tuple(more + i for i, size in enumerate(wanted) if size == 1 and shape[more + i] != 1)
-    if any_other := [(a, b) for a, b in zip(shape[more:], wanted, strict=True) if b not in (1, a)]:
-        sizes = any_other[0]
-        raise ShapeError(f"sum_to_size: sizes {unequal(*sizes)}", sizes=sizes)
-    dtype = spec_of(input).dtype
-    result = sum(input, kept, True, dtype=dtype) if kept else input
-    return sum(result, tuple(range(more)), dtype=dtype) if more else result
-
-
 @torch_function(torch.logsumexp, T.logsumexp, torch.special.logsumexp)
 def logsumexp(input: TensorT, dim: Any, keepdim: bool = False) -> TensorT:
     """Compute ``log(sum(exp(x)))`` along ``dim``, in float32 and without overflow.
@@ -295,11 +277,19 @@ def _answer(input: TensorT) -> torch.dtype:
 def softmax(
     input: TensorT, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
 ) -> TensorT:
-    """Normalize exponentials along ``dim`` to sum 1."""
+    """Normalize exponentials along ``dim`` to sum 1, by default as PyTorch did before it asked.
+
+    >>> softmax(torch.zeros(1, 2))
+    tensor([[0.5000, 0.5000]])
+    """
     x = cast(input, dtype) if dtype is not None else input
-    if dim is None:
-        raise UnsupportedError("softmax: expected dim, got None")
-    return bind(Softmax(axis_of("softmax", dim, len(shape_of(x)))), x)
+    axis = axis_of("softmax", _unsaid(x) if dim is None else dim, len(shape_of(x)))
+    return bind(Softmax(axis), x)
+
+
+def _unsaid(x: TensorT) -> int:
+    """Return the dim of a softmax that names none: the channels of images and of matrices."""
+    return int(len(shape_of(x)) not in (0, 1, 3))
 
 
 @torch_function(torch.softmax, T.softmax, torch.special.softmax)
@@ -324,11 +314,9 @@ def log_softmax(
     tensor([0.])
     """
     x = cast(input, dtype) if dtype is not None else input
-    if dim is None:
-        raise UnsupportedError("log_softmax: expected dim, got None")
     require_float("log_softmax", spec_of(x))
     wide = cast(x, torch.float32)
-    axis = axis_of("log_softmax", dim, len(shape_of(wide)))
-    shifted = sub(wide, amax(_with_least(wide, (axis,)), dim, keepdim=True))
-    total = sum(unary("EXP", shifted), dim, keepdim=True)
+    axis = axis_of("log_softmax", _unsaid(x) if dim is None else dim, len(shape_of(wide)))
+    shifted = sub(wide, amax(_with_least(wide, (axis,)), axis, keepdim=True))
+    total = sum(unary("EXP", shifted), axis, keepdim=True)
     return cast(sub(shifted, unary("LOG", total)), spec_of(x).dtype)

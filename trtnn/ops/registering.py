@@ -48,7 +48,7 @@ def register(*callables: Any, replace: bool = False) -> Callable[[F], F]:
             raise OptionError(
                 f"register: {name_of(spelling)} has a meaning already", hint="give replace=True"
             )
-    return torch_function(*spellings)
+    return torch_function(*spellings, replace=True)
 
 
 def spellings_of(item: Any) -> Iterator[Any]:
