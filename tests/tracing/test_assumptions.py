@@ -115,7 +115,7 @@ def other_answer(comparison: str, left: Any, right: Any) -> bool | None:
     return None if answer is None else not answer
 
 
-GENERAL = recorder._general_answer
+GENERAL = recorder.general_answer
 N = Dim("n", 1, 2, 4)
 
 
@@ -128,7 +128,7 @@ def test_a_wrong_general_answer_is_caught(monkeypatch: pytest.MonkeyPatch) -> No
     assert written(compiled(first_or_sum, inputs).graph) == [
         "n > 1 is True: the same graph at n = 1"
     ]
-    monkeypatch.setattr(recorder, "_general_answer", other_answer)
+    monkeypatch.setattr(recorder, "general_answer", other_answer)
     with pytest.raises(TraceError, match="something else where n is 2: n > 1 is False"):
         compiled(first_or_sum, inputs)
 
