@@ -27,6 +27,7 @@ def relative_buckets(x: torch.Tensor, past: torch.Tensor) -> torch.Tensor:
 
 
 ROWS: list[Row] = [
+    Row(torch.meshgrid, T(2, 3), T(2), raises=ShapeError, name="meshgrid of a matrix"),
     Row(lambda x: torch.arange(x.shape[1]) + x, T(B, S), name="arange to a size"),
     Row(lambda x: torch.arange(1, 2 * x.shape[0] + 1), T(B, 2), name="arange from 1"),
     Row(lambda x: torch.arange(0, x.shape[1], 2), T(B, S), name="arange step 2"),

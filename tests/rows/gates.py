@@ -13,6 +13,7 @@ HALF, LONG = torch.float16, torch.int64
 CLASSES = T(B, dtype=LONG, low=0, high=5)
 
 ROWS: list[Row] = [
+    Row(F.cross_entropy, T(2, 4), T(4), raises=ShapeError, name="cross_entropy of other shares"),
     Row(F.prelu, T(B, 3, S), C(3, low=0.1, high=0.9)),
     Row(F.prelu, T(B, 3, S, dtype=HALF), C(1, dtype=HALF, low=0.1, high=0.9), name="prelu of one"),
     Row(F.prelu, T(B), T(1, low=0.1, high=0.9), name="prelu of a traced slope"),

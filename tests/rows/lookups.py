@@ -37,6 +37,7 @@ ROWS: list[Row] = [
         name="repeat_interleave by counts of data",
     ),
     Row(torch.unravel_index, T(B, dtype=torch.int32, low=0, high=20), (4, 5)),
+    Row(lambda x: x.unfold(0, 2, 0), T(4), raises=ShapeError, name="unfold in no steps"),
     Row(lambda x: x.sum_to_size(1, 3), T(B, S, 3, dtype=torch.int32), name="sum_to_size"),
     Row(torch.diagonal, T(B, 3, S), -1, 1, 2),
     Row(torch.diagonal, T(S, 4, dtype=HALF), 1),

@@ -14,6 +14,7 @@ HALF, LONG = torch.float16, torch.int64
 BF16 = torch.bfloat16
 
 ROWS: list[Row] = [
+    Row(F.linear, T(2), T(), raises=ShapeError, name="linear with a scalar"),
     Row(torch.matmul, T(B, 4), T(4, 3)),
     Row(operator.matmul, T(B, S, 4), C(4, 3), name="rank 3 by rank 2"),
     Row(torch.matmul, T(3, 4), T(B, 4, S), name="rank 2 by rank 3"),

@@ -12,6 +12,7 @@ HALF = torch.float16
 Z = Dim("rows", 0, 2, 4)
 
 ROWS: list[Row] = [
+    Row(torch.chunk, T(B), 0, raises=ShapeError, name="chunk in no parts"),
     Row(torch.reshape, T(B, 6), (-1, 2, 3)),
     Row(torch.Tensor.reshape, T(2, S, 4), 2, -1),
     Row(lambda x: x.view(*x.shape[:2], 2, 4), T(B, S, 8), name="view heads"),

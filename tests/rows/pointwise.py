@@ -87,7 +87,7 @@ ROWS: list[Row] = [
     Row(torch.pow, T(B, S, low=0.1, high=2.0), T(S)),
     Row(torch.pow, T(B, dtype=INT, low=-3, high=4), T(S, 1, dtype=INT), name="int powers"),
     Row(torch.pow, T(2, dtype=torch.bool), T(2, dtype=torch.bool), raises=UnsupportedError),
-    Row(torch.ldexp, T(B, S), T(S, dtype=INT)),
+    Row(torch.ldexp, T(B, S, dtype=HALF), T(S, dtype=INT)),
     Row(lambda x: torch.float_power(x, 2).float(), T(2), unsupported=NO_DOUBLE, name="in float64"),
     Row(torch.sign, T(B, dtype=torch.bool), name="sign of bool"),
     Row(torch.trunc, T(B, dtype=INT), name="trunc of int32"),

@@ -12,6 +12,7 @@ HALF, LONG = torch.float16, torch.int64
 INF = float("inf")
 
 ROWS: list[Row] = [
+    Row(torch.tensordot, T(2), T(2), 3, raises=ShapeError, name="tensordot of more dims"),
     Row(torch.inner, T(B, S, 4), T(3, 4)),
     Row(torch.inner, T(dtype=LONG), T(B, 3, dtype=LONG), name="inner of a scalar"),
     Row(torch.tensordot, T(B, S, 4), C(4, 5, 3), dims=([2], [0])),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from tests.rows import B, C, Row, S, T
-from trtnn.errors import UnsupportedError
+from trtnn.errors import ShapeError, UnsupportedError
 from trtnn.sizes.dims import Dim
 
 HALF, LONG, INT, BOOL = torch.float16, torch.int64, torch.int32, torch.bool
@@ -13,6 +13,7 @@ N = Dim("entries", 1, 6, 9)
 FLOATS_ONLY = {"8.6": "ranks floats only"}
 
 ROWS: list[Row] = [
+    Row(torch.quantile, T(4), 1.5, raises=ShapeError, name="quantile beyond all"),
     Row(torch.sort, T(B, N), -1, True),
     Row(torch.sort, T(N, 3, dtype=HALF), dim=0, stable=True, name="sort stably, half"),
     Row(

@@ -114,6 +114,8 @@ def chunk(input: TensorT, chunks: int, dim: int = 0) -> tuple[TensorT, ...]:
     shape = shape_of(input)
     axis = axis_of("chunk", dim, len(shape))
     total = shape[axis]
+    if chunks < 1:
+        raise ShapeError(f"chunk: expected 1 part or more, got {chunks}")
     if isinstance(total, int):
         return tuple(split(input, maximum(ceil_div(total, chunks), 1), axis))
     if total % chunks != 0 and bounds(total)[0] <= (chunks - 1) ** 2:

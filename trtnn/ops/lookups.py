@@ -30,7 +30,7 @@ from trtnn.ops.op import (
 from trtnn.ops.reduction import any, sum
 from trtnn.ops.scattering import put_along
 from trtnn.ops.slicing import known_of, narrow
-from trtnn.sizes.dims import Size, failures, product
+from trtnn.sizes.dims import Size, decide, failures, product
 
 __all__ = [
     "as_strided",
@@ -114,6 +114,8 @@ def unfold(input: TensorT, dimension: int, size: Any, step: Any) -> TensorT:
     axis = axis_of("unfold", dimension, len(shape))
     wide, apart = as_size(size), as_size(step)
     length = shape[axis] if shape else 1
+    if not decide("gt", apart, 0):
+        raise ShapeError(f"unfold: expected a step above 0, got {apart}")
     if found := failures("ge", length, wide):
         message = f"unfold: windows of {wide} do not fit size {length} of dim {axis}"
         raise unmet(found, message, sizes=(length, wide))

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch.nn.functional as F
 
-from trtnn.errors import OptionError, UnsupportedError
+from trtnn.errors import OptionError, ShapeError, UnsupportedError
 from trtnn.ops.arithmetic import (
     add,
     cast,
@@ -252,6 +252,11 @@ def cross_entropy(
     logs = log_softmax(input, axis)
     if not spec_of(target).dtype.is_floating_point:
         return nll_loss(logs, target, weight, size_average, ignore_index, reduce, reduction)
+    if shape_of(target) != shape_of(input):
+        raise ShapeError(
+            f"cross_entropy: {spec_of(target)} are no shares of {spec_of(input)}",
+            hint="give classes as int64, or a share for each entry",
+        )
     shares = mul(logs, target)
     if weight is not None:
         sizes = [1] * len(shape_of(input))

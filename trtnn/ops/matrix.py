@@ -212,6 +212,8 @@ def addr(input: TensorT, vec1: TensorT, vec2: TensorT, *, beta: Any = 1, alpha: 
 def linear(input: TensorT, weight: TensorT, bias: TensorT | None = None) -> TensorT:
     """Compute ``input @ weight.T + bias``: weight is (out, in), as in ``state_dict``."""
     spec, kernel = spec_of(input), spec_of(weight)
+    if kernel.rank not in (1, 2):
+        raise ShapeError(f"linear: expected a weight (out, in), got {kernel}")
     if not spec.shape or spec.shape[-1] != kernel.shape[-1]:
         raise ShapeError(
             f"linear: input {spec} has last size {spec.shape[-1] if spec.shape else None}, "

@@ -197,8 +197,11 @@ def float_power(input: Any, exponent: Any) -> TensorT:
 
 @torch_function(torch.ldexp, torch.Tensor.ldexp)
 def ldexp(input: TensorT, other: TensorT) -> TensorT:
-    """Multiply by 2 to the power ``other``."""
-    return mul(input, pow(2.0, other))
+    """Multiply by 2 to the power ``other``, computed in float32."""
+    dtype = spec_of(promote(input, other, floating=True)[0]).dtype
+    wide = (cast(x, torch.promote_types(dtype, torch.float32)) for x in (input, other))
+    number, power = wide
+    return cast(mul(number, pow(2.0, power)), dtype)
 
 
 @torch_function(torch.Tensor.__rpow__)

@@ -136,6 +136,8 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[TensorT, ...]:
         x, y, *rest = items
         down, across, *others = meshgrid(y, x, *rest, indexing="ij")
         return (across, down, *others)
+    if deep := [spec_of(t) for t in items if spec_of(t).rank > 1]:
+        raise ShapeError(f"meshgrid: expected vectors or scalars, got {deep}")
     count = len(items)
     apart = [reshape(t, (1,) * i + (-1,) + (1,) * (count - 1 - i)) for i, t in enumerate(items)]
     return tuple(broadcast_tensors(*apart))

@@ -63,6 +63,8 @@ def tensordot(a: TensorT, b: TensorT, dims: Any = 2) -> TensorT:
     if isinstance(dims, torch.Tensor):
         raise UnsupportedError("tensordot: expected ints as dims, got a tensor")
     if isinstance(dims, int):
+        if not 0 <= dims <= min(len(left), len(right)):
+            raise ShapeError(f"tensordot: {dims} dims of ranks {len(left)} and {len(right)}")
         first: list[int] = list(range(len(left) - dims, len(left)))
         second = list(range(dims))
     else:

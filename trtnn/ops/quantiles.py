@@ -51,6 +51,8 @@ def _quantile(
     share = tensor_of(q, torch.float32)
     if len(shape_of(share)) > 1 or not isinstance(q, (float, torch.Tensor)):
         raise ShapeError(f"{name}: expected q to be a float or a vector of them, got {q!r}")
+    if isinstance(q, float) and not 0 <= q <= 1:
+        raise ShapeError(f"{name}: expected q from 0 to 1, got {q}")
     axis = axis_of(name, 0 if dim is None else dim, rank)
     x = movedim(input, axis, -1) if dim is not None and rank else flatten(input)
     x = reshape(x, (1,)) if not shape_of(x) else x
