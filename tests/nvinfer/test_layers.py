@@ -131,16 +131,16 @@ def test_a_row_runs_eagerly(row: Any) -> None:
 
 def two(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
     kinds = ("RANDOM_UNIFORM", "RANDOM_UNIFORM", "RANDOM_NORMAL")
-    return tuple(nvinfer.fill((x.shape[0], 200), kind) for kind in kinds)
+    return tuple(-nvinfer.fill((x.shape[0], 200), kind) for kind in kinds)
 
 
 @pytest.mark.parametrize("version", ["8.6", "10", "11"])
 def test_each_draw_is_its_own_at_each_run(version: str) -> None:
     graph = optimize(trtnn.trace(two, [trtnn.Input((B,))]), library_of(version))
-    assert [node.op.name for node in graph.nodes] == ["RandomFill"] * 3
+    assert [node.op.name for node in graph.nodes].count("RandomFill") == 3
     results = [*run(graph, [torch.ones(4)])[0], *run(graph, [torch.ones(4)])[0]]
     assert len({float(numbers.sum()) for numbers in results}) == 6
-    even, normal = results[0], results[2]
+    even, normal = -results[0], -results[2]
     assert even.min() >= 0 and even.max() <= 1 and abs(even.mean() - 0.5) < 0.1
     assert abs(normal.mean()) < 0.2 and abs(normal.std() - 1) < 0.2
 

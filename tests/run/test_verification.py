@@ -67,6 +67,15 @@ def test_a_right_engine_is_verified_once(answering: Any, tmp_path: Path) -> None
     assert "relative L2" in str(loaded.verified)
 
 
+def test_an_engine_that_draws_numbers_is_not_held_against_its_graph(answering: Any) -> None:
+    def noisy(x: torch.Tensor) -> torch.Tensor:
+        return x + trtnn.nvinfer.fill(x.shape, "RANDOM_NORMAL")
+
+    with pytest.warns(VerifyWarning, match="not verified: RandomFill draws random numbers"):
+        model, _ = answering.compile(noisy, inputs=X)
+    assert not model.verified and answering.answers[0].calls == 0
+
+
 def test_verify_can_be_left_out_and_made_up_for(answering: Any) -> None:
     net = nn.Linear(3, 4)
     model, _ = answering.compile(net, verify=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from trtnn.nvinfer.members import dtype_of, name_of
 from trtnn.ops.arithmetic import cast, mul
 from trtnn.ops.division import div
 from trtnn.ops.movement import reshape
-from trtnn.ops.op import TensorT, axis_of, recorder_of, require_float, shape_of, spec_of
+from trtnn.ops.op import TensorT, axis_of, require_float, shape_of, spec_of
 from trtnn.ops.pointwise import clamp
 from trtnn.ops.quantization import quantize_dequantize
 from trtnn.ops.slicing import known_of
@@ -21,9 +20,6 @@ from trtnn.ops.unary import unary
 INT8, FP8 = torch.int8, torch.float8_e4m3fn
 RANGES = {INT8: (-128.0, 127.0), FP8: (-448.0, 448.0)}
 FEW = ("INT4", "FP4", "E8M0")
-Made = tuple[torch.Tensor, int | None, TensorT]
-_made: weakref.WeakKeyDictionary[Any, dict[Any, Made]] = weakref.WeakKeyDictionary()
-"""Scale and axis of each quantized value, by trace, and what it is dequantized again."""
 
 
 def quantize(
@@ -49,10 +45,8 @@ def quantize(
     low, high = RANGES[dtype]
     whole = unary("ROUND", entries) if dtype == INT8 else entries
     result = cast(clamp(whole, low, high), dtype)
-    recorder = recorder_of(result)
-    held = known_of(scale)
-    if recorder is not None and known_of(result) is None and held is not None:
-        _made.setdefault(recorder, {})[result._trtnn_value] = (held, place, around)
+    if known_of(result) is None:  # for dequantize, unless it is written to
+        result._trtnn_quantized = (result._trtnn_value, known_of(scale), place, around)
     return result
 
 
@@ -73,15 +67,14 @@ def dequantize(
     if own not in RANGES or not dtype.is_floating_point:
         raise DTypeError(f"dequantize: expected INT8 or FP8, and floats of it, got {own}, {dtype}")
     steps, place = _scale("dequantize", scale, axis, spec_of(input).rank)
-    recorder = recorder_of(input)
     if known_of(input) is not None:
         entries = mul(cast(input, torch.float32), steps)
         return cast(quantize_dequantize(entries, scale, place, own), dtype)
-    assert recorder is not None
-    made = _made.get(recorder, {}).get(input._trtnn_value)
+    value, own_scale, own_place, around = getattr(input, "_trtnn_quantized", (None,) * 4)
     held = known_of(scale)
-    if made is not None and held is not None and made[1] == place and torch.equal(made[0], held):
-        return cast(made[2], dtype)
+    same = value is input._trtnn_value and own_place == place and held is not None
+    if same and torch.equal(own_scale, held):
+        return cast(around, dtype)
     if own == FP8:
         raise UnsupportedError(
             "dequantize: FP8 by another scale than it was quantized with",
