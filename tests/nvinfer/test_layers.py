@@ -30,7 +30,7 @@ SURFACES: dict[str, Any] = {
 ELSEWHERE = {
     "input": "trtnn.Input declares it",
     "loop": "holds a network of its own",
-    "if_conditional": "holds networks of its own",
+    "if_conditional": "holds networks of its own: torch.cond",
     "plugin": "a user's own kernel",
     "plugin_v2": "a user's own kernel",
     "plugin_v3": "a user's own kernel",
@@ -148,6 +148,21 @@ def test_each_draw_is_its_own_at_each_run(version: str) -> None:
 def test_known_sizes_do_not_draw_while_tracing() -> None:
     graph = trtnn.trace(lambda x: x + nvinfer.fill((3,), "RANDOM_NORMAL"), [trtnn.Input((3,))])
     assert "RandomFill" in [node.op.name for node in graph.nodes]
+
+
+def test_branches_that_draw_are_not_one() -> None:
+    def drawn(x: torch.Tensor) -> torch.Tensor:
+        return x + nvinfer.fill((3,), "RANDOM_NORMAL")
+
+    def both(x: torch.Tensor, flag: torch.Tensor) -> torch.Tensor:
+        pair = [trtnn.cond(flag, drawn, torch.neg, (x,)) for _ in range(2)]
+        return pair[0] - pair[1]
+
+    graph = trtnn.trace(both, [trtnn.Input((3,)), trtnn.Input((), torch.bool)])
+    graph = optimize(graph, library_of("11"))
+    assert [node.op.name for node in graph.nodes].count("Cond") == 2
+    results, _ = run(graph, [torch.ones(3), torch.tensor(True)])
+    assert results[0].abs().min() > 0
 
 
 # Assertions ---------------------------------------------------------------------------------------

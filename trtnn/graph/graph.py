@@ -237,7 +237,8 @@ class Graph:
         nodes: list[Node] = []
         for node in reversed(self.nodes):
             gives = hasattr(node.op, "bind_sizes") and used & set(names_in(vars(node.op)))
-            if gives or node.op.asserts or needed.intersection(node.outputs):
+            asserts = any(op.asserts for op in ops_in(node))
+            if gives or asserts or needed.intersection(node.outputs):
                 nodes.append(node)
                 needed.update(node.inputs)
                 used.update(names_in(vars(node.op)))
@@ -292,6 +293,13 @@ def all_nodes(graph: Graph) -> Iterable[Node]:
         yield node
         for inner in graphs_in(node.op):
             yield from all_nodes(inner)
+
+
+def ops_in(node: Node) -> Iterable[Op]:
+    """Yield the op of a node, and those in the graphs that it holds."""
+    yield node.op
+    for inner in graphs_in(node.op):
+        yield from (held.op for held in all_nodes(inner))
 
 
 def as_tuple(specs: Any) -> tuple[Any, ...]:

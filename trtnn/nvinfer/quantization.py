@@ -72,8 +72,8 @@ def dequantize(
         return cast(quantize_dequantize(entries, scale, place, own), dtype)
     value, own_scale, own_place, around = getattr(input, "_trtnn_quantized", (None,) * 4)
     held = known_of(scale)
-    same = value is input._trtnn_value and own_place == place and held is not None
-    if same and torch.equal(own_scale, held):
+    same = value is input._trtnn_value and own_place == place
+    if same and own_scale is not None and held is not None and torch.equal(own_scale, held):
         return cast(around, dtype)
     if own == FP8:
         raise UnsupportedError(

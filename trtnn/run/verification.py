@@ -11,7 +11,7 @@ import torch
 from trtnn.engine.engine import Engine
 from trtnn.engine.verified import Measured, Verified
 from trtnn.errors import BuildError, VerifyWarning, WrongEngineError
-from trtnn.graph.graph import Graph, Node, Value
+from trtnn.graph.graph import Graph, Node, Value, all_nodes
 from trtnn.graph.interpreter import run
 from trtnn.ops.movement import Shuffle
 from trtnn.run.bars import REFUSED, Results, VagueError, measure, ranked, relative
@@ -47,7 +47,7 @@ def verify(engine: Engine, subject: Subject, *, build_seconds: float = 0.0) -> V
     """
     if why := why_not(engine.library, subject.device):
         return Verified(why=why)
-    if drawing := next((node for node in subject.source.nodes if node.op.draws), None):
+    if drawing := next((n for n in all_nodes(subject.source) if n.op.draws), None):
         found = Verified(why=f"{drawing.label} draws random numbers: no two runs give the same")
         warn_user(f"the engine is not verified: {found.why}", VerifyWarning)
         return found

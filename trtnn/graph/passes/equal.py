@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trtnn.graph.graph import Graph, Value
+from trtnn.graph.graph import Graph, Value, ops_in
 from trtnn.graph.passes.rewriter import Rewriter
 
 
@@ -21,7 +21,8 @@ def merge_equal(graph: Graph) -> Graph:
         # By text: 0.0 and -0.0 are equal, and differ.
         key = (type(node.op), repr(node.op), tuple(map(rewriter.value, node.inputs)))
         before = made.get(key)
-        merges = not (node.op.draws or outputs.intersection(node.outputs))
+        draws = any(op.draws for op in ops_in(node))
+        merges = not (draws or outputs.intersection(node.outputs))
         if before is not None and merges:
             rewriter.substitute(node.outputs, before)
             continue
