@@ -13,6 +13,8 @@ function would make of it must be known: a form with a jump takes values that ar
 
 from __future__ import annotations
 
+from tests.fuzz import families
+
 # Exact of exact values, and continuous: rounding stays what it was.
 KEEPING = """
 {n} + {like}
@@ -311,13 +313,13 @@ def table(text: str) -> tuple[str, ...]:
 
 # What a statement is drawn from, the simplest first; a kind as often as it stands here.
 KINDS = {
-    "keeping": (6, table(KEEPING)),
-    "rounding": (2, table(ROUNDING)),
-    "jumping": (2, table(JUMPING)),
-    "edged": (1, table(EDGED)),
+    "keeping": (6, table(KEEPING + families.KEEPING)),
+    "rounding": (2, table(ROUNDING + families.ROUNDING)),
+    "jumping": (2, table(JUMPING + families.JUMPING)),
+    "edged": (1, table(EDGED + families.EDGED)),
     "making": (2, table(MAKING)),
     "sizes": (1, table(SIZES)),
-    "writing": (4, table(WRITING)),
+    "writing": (4, table(WRITING + families.WRITING)),
 }
 
 FLOATS = ("float32", "float16", "bfloat16")
