@@ -85,7 +85,9 @@ def test_what_has_a_meaning_keeps_it_unless_told() -> None:
     assert torch.equal(result, torch.full((2, 3), -2.0))
 
 
-@pytest.mark.parametrize("given", [(), ("torch.relu",), (torch.relu, 3)], ids=str)
+@pytest.mark.parametrize(
+    "given", [(), ("torch.relu",), (torch.relu, 3)], ids=["none", "a name", "a number"]
+)
 def test_what_is_no_callable_is_refused(given: tuple[Any, ...]) -> None:
     with pytest.raises(OptionError, match="register: expected"):
         trtnn.register(*given, replace=True)
