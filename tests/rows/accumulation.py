@@ -32,6 +32,7 @@ ROWS: list[Row] = [
     Row(torch.logcumsumexp, T(B, S, dtype=HALF, low=-99.0, high=99.0), 0),
     Row(torch.trapezoid, T(B, S, 3), C(3)),
     Row(torch.trapezoid, T(B, 4, dtype=INT), dx=2, dim=1, name="trapezoid of ints"),
+    Row(lambda x: torch.trapezoid(x / 0, dim=0), T(4, S), name="trapezoid of infinities"),
     Row(torch.cumulative_trapezoid, T(B, S, 3), T(B, S, 3), dim=1),
     Row(torch.var, T(B, S, 3), (1, 2), name="var over a size"),
     Row(torch.var, T(B, S, dtype=HALF), 1, unbiased=False, name="var of all entries, half"),

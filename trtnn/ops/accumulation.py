@@ -42,7 +42,7 @@ from trtnn.ops.op import (
     torch_function,
 )
 from trtnn.ops.reduction import amax, amin, logsumexp, prod, sum
-from trtnn.ops.slicing import cat, narrow
+from trtnn.ops.slicing import cat, narrow, select
 from trtnn.sizes.dims import decide
 
 if TYPE_CHECKING:
@@ -245,6 +245,10 @@ def trapezoid(y: TensorT, x: Any = None, *, dx: Any = 1, dim: int = -1) -> Tenso
     """
     if shape_of(y)[axis_of("trapezoid", dim, spec_of(y).rank)] == 0:
         return sum(promote(y, floating=True)[0], dim)
+    if x is None:  # as PyTorch computes it, which shows where an end is infinite
+        (y,) = promote(y, floating=True)
+        ends = add(select(y, dim, 0), select(y, dim, -1))
+        return mul(sub(sum(y, dim), mul(ends, 0.5)), dx)
     strips, axis = _strips(y, x, dx, dim)
     return div(sum(strips, axis - spec_of(y).rank), 2.0)
 
