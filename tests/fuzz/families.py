@@ -23,7 +23,6 @@ torch.lerp({f}, {twin}, 0.5)
 torch.addcmul({n}, {twin}, {twin})
 torch.nan_to_num({f})
 torch.trapezoid({f}, dim={axis})
-F.softshrink({f})
 {i} << 1
 {i} >> 1
 {i} & 3
