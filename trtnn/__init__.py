@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from trtnn.errors import VerifyWarning as VerifyWarning
     from trtnn.errors import WrongEngineError as WrongEngineError
     from trtnn.flow.conditional import cond as cond
+    from trtnn.flow.loops import scan as scan
+    from trtnn.flow.loops import while_loop as while_loop
     from trtnn.graph.graph import Graph as Graph
     from trtnn.loading import load as load
     from trtnn.module import Module as Module
@@ -64,6 +66,7 @@ _HOMES = {
     "report": "reporting",
     "Report": "tools.bundle",
     "cond": "flow.conditional",
+    **dict.fromkeys(("scan", "while_loop"), "flow.loops"),
     "Dim": "sizes.dims",
     "Engine": "engine.engine",
     "Graph": "graph.graph",

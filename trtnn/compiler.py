@@ -21,7 +21,7 @@ from trtnn.engine.engine import Engine
 from trtnn.errors import OptionError
 from trtnn.graph import passes
 from trtnn.graph.graph import Graph
-from trtnn.graph.holding import map_held
+from trtnn.graph.holding import drop_unused, map_held
 from trtnn.graph.notes import noted
 from trtnn.lazy import LazyModule
 from trtnn.ops.op import Spec
@@ -422,7 +422,7 @@ def optimize(
         held: Whether an op holds it: a branch, or what a loop repeats.
     """
     within = partial(optimize, library=library, accumulate=accumulate, held=True)
-    graph = map_held(graph, within)
+    graph = map_held(drop_unused(graph), within)
     passes.refuse_data(graph, library.target)
     graph = passes.fold_norms(graph)
     graph = passes.decompose(graph, library.target, held=held)

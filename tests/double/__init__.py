@@ -20,7 +20,7 @@ from tests.double.basics import (
 from tests.double.build import Builder, Config, Profile, typed
 from tests.double.execution import Context
 from tests.double.facts import RuleError, Violation, volume
-from tests.double.flow import Conditional, Loop, Recurrence
+from tests.double.flow import Conditional, Loop
 from tests.double.inference import concrete, facts, layers_before, verify
 from tests.double.inspection import EngineInspector
 from tests.double.network import Network
@@ -61,7 +61,6 @@ BEHAVIOURS: Mapping[str, type] = {
     "ILoop": Loop,
     "INetworkDefinition": Network,
     "IOptimizationProfile": Profile,
-    "IRecurrenceLayer": Recurrence,
     "IRuntimeCache": RuntimeCache,
     "IRuntimeConfig": RuntimeConfig,
     "ISerializationConfig": SerializationConfig,

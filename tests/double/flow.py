@@ -7,7 +7,6 @@ from typing import Any
 from tests.double.facts import RuleError, Violation
 from tests.double.inference import facts
 from tests.double.surface import Plain
-from tests.double.tensors import Layer
 
 # RTX 1.7.1: 'invalid inferred type' where a back edge comes from one of these.
 NO_BACK_EDGE = frozenset(
@@ -19,18 +18,6 @@ ENDS = frozenset({"ILoopOutputLayer", "IIfConditionalOutputLayer"})
 LIMITS = frozenset({"ITripLimitLayer", "IConditionLayer"})
 
 
-class Recurrence(Layer):
-    """Stand in for ``trt.IRecurrenceLayer``; its second input is the edge back."""
-
-    _back: Any = None
-
-    def set_input(self, index: int, tensor: Any) -> None:
-        if index != 1:
-            self._network._reject(f"{self._name}: input {index} cannot be set")
-        else:
-            self._back = tensor
-
-
 class Loop(Plain):
     """Stand in for ``trt.ILoop``."""
 
@@ -39,8 +26,8 @@ class Loop(Plain):
     def _setup(self, network: Any) -> None:
         self._network, self._limits = network, list[str]()
 
-    def _add(self, kind: str, tensor: Any, **attributes: Any) -> Any:
-        return self._network._add(kind, [tensor], {"loop": self, **attributes})
+    def _add(self, layer: str, tensor: Any, **attributes: Any) -> Any:
+        return self._network._add(layer, [tensor], {"loop": self, **attributes})
 
     def add_recurrence(self, tensor: Any) -> Any:
         return self._add("IRecurrenceLayer", tensor)

@@ -180,6 +180,7 @@ class Layer(Named):
         self._late: list[str] = []
         self._output_types: dict[int, str] = {}
         self._written: set[str] = set()
+        self._back: Any = None
 
     def _read(self, name: str) -> Any:
         if name in SQUARE and name not in self._attributes:
@@ -239,6 +240,9 @@ class Layer(Named):
         return self._outputs[index].dtype
 
     def set_input(self, index: int, tensor: Any) -> Any:
+        if self._kind == "IRecurrenceLayer" and index == 1:
+            self._back = tensor  # no input, or there would be a cycle
+            return None
         last = APPENDED.get(self._kind, -1)
         if self._kind == "ISliceLayer" and self._surface.major > 8:
             last = 5

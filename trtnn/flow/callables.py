@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from torch._higher_order_ops.cond import cond_op
+from torch._higher_order_ops.scan import scan_op
+from torch._higher_order_ops.while_loop import while_loop_op
 
 from trtnn.flow.conditional import torch_cond
+from trtnn.flow.loops import torch_scan, torch_while_loop
 from trtnn.tracing.calls import HOLDING
 
 HOLDING[cond_op] = torch_cond
+HOLDING[scan_op] = torch_scan
+HOLDING[while_loop_op] = torch_while_loop

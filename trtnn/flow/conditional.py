@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +11,7 @@ import torch
 from trtnn.errors import DTypeError, ShapeError, TraceError
 from trtnn.flow.bodies import Body, Index, copied, filled, record, recorder_for, traced
 from trtnn.graph.graph import Graph
-from trtnn.graph.holding import Holder, Run
+from trtnn.graph.holding import Holder, Run, only
 from trtnn.graph.tensor import Tensor
 from trtnn.ops.movement import reshape
 from trtnn.ops.op import Spec, TensorT, spec_of
@@ -37,6 +37,10 @@ class Cond(Holder):
     @property
     def lead(self) -> int:
         return 1
+
+    def keeping(self, wanted: Sequence[bool]) -> tuple[Cond, Sequence[bool]]:
+        true, false = (replace(g, outputs=only(g.outputs, wanted)) for g in (self.true, self.false))
+        return Cond(true, false), wanted
 
     def infer(self, pred: Spec, *captured: Spec) -> tuple[Spec, ...]:
         self.require_captured(captured)

@@ -49,6 +49,10 @@ class Holder(Op):
         names = [f.name for f in dataclasses.fields(self) if is_graph(getattr(self, f.name))]
         return replace(self, **dict(zip(names, graphs, strict=True)))
 
+    def keeping(self, wanted: Sequence[bool]) -> tuple[Holder, Sequence[bool]]:
+        """Return the op without results that nothing wants, and which results it has left."""
+        raise NotImplementedError
+
     def require_captured(self, captured: Sequence[Any]) -> None:
         """Raise GraphError unless operands are what the graphs take; check the graphs too."""
         for graph in graphs_in(self):
@@ -60,6 +64,26 @@ class Holder(Op):
 
 def is_graph(field: Any) -> bool:
     return isinstance(field, Graph)
+
+
+def drop_unused(graph: Graph) -> Graph:
+    """Return ``graph`` without results of its holders that nothing uses, nor what computes them."""
+    uses, nodes = graph.uses(), []
+    for node in graph.nodes:
+        op = node.op
+        if isinstance(op, Holder) and any(value not in uses for value in node.outputs):
+            captured = graphs_in(op)[0].inputs[op.own :]
+            around = dict(zip(captured, node.inputs[op.lead :], strict=True))
+            less, left = op.keeping([value in uses for value in node.outputs])
+            lead, node = node.inputs[: op.lead], replace(node, outputs=only(node.outputs, left))
+            node = held_by(less, [held.live() for held in graphs_in(less)], lead, around, node)
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes)).live()
+
+
+def only(items: Sequence[Any], wanted: Sequence[bool]) -> tuple[Any, ...]:
+    """Return those of some items that are wanted."""
+    return tuple(item for item, kept in zip(items, wanted, strict=True) if kept)
 
 
 def map_held(graph: Graph, function: Callable[[Graph], Graph]) -> Graph:

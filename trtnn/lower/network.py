@@ -17,7 +17,7 @@ from trtnn.lower.particular import Particular
 from trtnn.lower.picking import Picking
 from trtnn.lower.quantization import Quantization, loose_nodes
 from trtnn.lower.recipes import Stored, named, stored
-from trtnn.lower.scopes import Enter, Scopes, require_silence
+from trtnn.lower.scopes import Enter, Scopes, require_silence, used_values
 from trtnn.lower.windows import Windows
 from trtnn.ops.quantization import QuantizeDequantize
 from trtnn.sizes.dims import Dim, Expr, Size, bounds
@@ -38,6 +38,7 @@ class Net(Windows, Picking, Quantization, Particular, Scopes):
         self.target = library.target
         self.index_dtype: torch.dtype = getattr(torch, self.target.index_dtype)
         nodes = list(all_nodes(graph))
+        self.used = used_values(graph)
         values = (*graph.values(), *(v for n in nodes for v in n.outputs))
         self.half = any(v.spec.dtype in (torch.float16, torch.bfloat16) for v in values)
         self.dequantized = {v for n in nodes if is_quantized(n) for v in n.outputs}
@@ -342,7 +343,7 @@ def lower(graph: Graph, library: TensorRT, network: Any, *, debug: int = 0) -> N
     names = value_names(graph)
     for node in graph.nodes:
         net.lower_node(node, tensors)
-        for value in node.outputs:
+        for value in (v for v in node.outputs if v in tensors):
             tensor = net.tensor(tensors[value])
             net.name_tensor(tensor, names[value])
             for axis, size in enumerate(value.spec.shape):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from trtnn.errors import BuildError, UnsupportedError
-from trtnn.graph.graph import Graph, Node, Value, as_tuple
+from trtnn.graph.graph import Graph, Node, Value, as_tuple, graphs_in
 from trtnn.lower.layers import DOUBLE, Handle, ITensor, Layers, Operand
 from trtnn.ops.arithmetic import Cast
 from trtnn.sizes.dims import Size
@@ -23,6 +23,7 @@ class Scopes(Layers):
     """
 
     node: Node | None
+    used: set[Value]
     held: list[Any]
     sizes: dict[Any, ITensor]
     around: list[tuple[dict[Any, ITensor], Enter]]
@@ -40,7 +41,8 @@ class Scopes(Layers):
         results = as_tuple(node.op.lower(self, *(tensors[v] for v in node.inputs)))
         require_silence(self)
         for value, result in zip(node.outputs, results, strict=True):
-            tensors[value] = self.checked(node, value, result)
+            if result is not None:
+                tensors[value] = self.checked(node, value, result)
 
     def _size(self, size: Size) -> ITensor:
         raise NotImplementedError
@@ -62,6 +64,65 @@ class Scopes(Layers):
         for true, false in zip(*branches, strict=True):
             layer = made.add_output(true.handle, false.handle)
             results.append(self.done(layer, true.dtype, true.shape, None))
+        return tuple(results)
+
+    def repeated(
+        self,
+        graphs: tuple[Graph, Graph | None],
+        initial: Sequence[Operand],
+        scanned: Sequence[tuple[Operand, int]],
+        captured: Sequence[Operand],
+        *,
+        length: Size | None,
+        reverse: bool,
+    ) -> tuple[ITensor | None, ...]:
+        """Return what is left of values that a graph computes anew, and what each step gave.
+
+        What nothing uses is None: in a branch, TensorRT for RTX dies of such an output of a loop.
+
+        Args:
+            graphs: The step, and a condition to go on, or None.
+            initial: The values at first.
+            scanned: Tensors of which each step gets a slice, with their axes.
+            length: How many steps there are, where there is no condition.
+        """
+        trt, made = self.library.trt, self.network.add_loop()
+        self.held.append(made)
+        body, condition = graphs
+        states, edges = [], []
+        for x in map(self.tensor, initial):
+            edges.append(made.add_recurrence(x.handle))
+            states.append(self.done(edges[-1], x.dtype, x.shape, None))
+        slices = []
+        for operand, axis in scanned:
+            x = self.tensor(operand)
+            layer = made.add_iterator(x.handle, axis, reverse)
+            shape = (*x.shape[:axis], *x.shape[axis + 1 :])
+            slices.append(self.done(layer, x.dtype, shape, None))
+        count = None
+        if condition is not None:
+            (truth,) = self._inside(condition, [*states, *captured], None)
+            made.add_trip_limit(truth.handle, trt.TripLimit.WHILE)
+        else:
+            assert length is not None
+            count = self.shuffle(self._size(length), shape=())
+            made.add_trip_limit(count.handle, trt.TripLimit.COUNT)
+        outputs = self._inside(body, [*states, *slices, *captured], None)
+        assert self.node is not None
+        kind, wanted = trt.LoopOutput, [value in self.used for value in self.node.outputs]
+        results: list[ITensor | None] = [None] * len(wanted)
+        for index, (edge, state) in enumerate(zip(edges, states, strict=True)):
+            # RTX 1.7.1: an edge back from a product or an activation has an 'invalid inferred type'
+            edge.set_input(1, self.identity(outputs[index]).handle)
+            if wanted[index]:
+                layer = made.add_loop_output(state.handle, kind.LAST_VALUE)
+                results[index] = self.done(layer, state.dtype, state.shape, None)
+        for index in range(len(states), len(outputs)):
+            if count is not None and length is not None and wanted[index]:
+                how, output = kind.REVERSE if reverse else kind.CONCATENATE, outputs[index]
+                layer = made.add_loop_output(output.handle, how, 0)
+                layer.set_input(1, count.handle)
+                results[index] = self.done(layer, output.dtype, (length, *output.shape), None)
         return tuple(results)
 
     def _require_nesting(self, graph: Graph) -> None:
@@ -131,3 +192,13 @@ def require_silence(net: Scopes) -> None:
     if net.library.log.complained:
         lines = net.library.log.take()
         raise BuildError(f"TensorRT refused a part of {net._label()}: {lines}", where=net._where())
+
+
+def used_values(graph: Graph) -> set[Value]:
+    """Return the values that a node of a graph, or of one that an op holds, or a result reads."""
+    found = {*graph.outputs}
+    for node in graph.nodes:
+        found.update(node.inputs)
+        for inner in graphs_in(node.op):
+            found |= used_values(inner)
+    return found

@@ -165,7 +165,10 @@ def unbind(input: TensorT, dim: int = 0) -> tuple[TensorT, ...]:
     axis = axis_of("unbind", dim, len(shape))
     count = shape[axis]
     if not isinstance(count, int):
-        raise UnsupportedError(f"unbind: the number of entries is {count}, not known")
+        raise UnsupportedError(
+            f"unbind: the number of entries is {count}, not known",
+            hint="step through them: carry, ys = trtnn.scan(step, init, xs)",
+        )
     return tuple(select(input, axis, i) for i in range(count))
 
 

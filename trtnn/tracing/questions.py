@@ -37,7 +37,10 @@ def ask(name: str, tensor: Tensor, args: tuple[Any, ...] = (), kwargs: Any = Non
     )
 
 
-BRANCH = "use torch.where instead of a branch on data; sizes and parameters may be asked"
+BRANCH = (
+    "use torch.where instead of a branch on data, or trtnn.cond(pred, true_fn, false_fn) and "
+    "trtnn.while_loop; sizes and parameters may be asked"
+)
 NUMBER = (
     "keep it a tensor (x * y.sum() instead of x * y.sum().item()), and use torch.where instead of "
     "a branch on data; sizes and parameters may be asked"

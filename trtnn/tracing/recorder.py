@@ -235,7 +235,8 @@ class Recorder:
             TraceError(
                 f"forward asks for a number, as int() and range() do, of the symbolic size {size}, "
                 f"which is {range_of(size)}",
-                hint="keep it symbolic (s // 2, s ** 0.5, torch.sym_int), or give a static size",
+                hint="keep it symbolic (s // 2, s ** 0.5, torch.sym_int), or give a static size; "
+                "for a loop over it, carry, ys = trtnn.scan(step, init, xs)",
                 sizes=(size,),
             )
         )
