@@ -205,6 +205,7 @@ ROWS: list[Row] = [
     Row(torch.roll, T(S), 2),
     Row(torch.flip, T(B, S, 2), (1, 2)),
     Row(torch.tile, T(B, 2), (2,)),
+    Row(torch.gather, T(4, B), 0, C(3, 2, dtype=torch.int64), raises=ShapeError, name="no room"),
     Row(torch.gather, T(3), 0, T(3), raises=DTypeError, name="gather by floats"),
     Row(torch.gather, T(3), 0, T(1, 1, dtype=LONG), raises=ShapeError, name="gather of rank 1, 2"),
     Row(torch.gather, T(2, 3), 1, T(3, 3, dtype=LONG), raises=ShapeError, name="gather of more"),

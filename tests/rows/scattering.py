@@ -30,6 +30,7 @@ def I(*shape: Any, high: int, low: int = 0, dtype: torch.dtype = LONG) -> Any:  
 
 
 ROWS: list[Row] = [
+    Row(torch.scatter, T(4, B), 0, C(3, 2, dtype=torch.int64), T(3, 2), raises=ShapeError),
     Row(assigning(lambda i: (slice(None), i)), T(B, 4, S), I(1, low=-4, high=4), T(B, 1, S)),
     Row(assigning(lambda i: i), T(S, 3, dtype=HALF), I(1, high=1, dtype=INT), T(3, dtype=HALF)),
     Row(

@@ -32,6 +32,7 @@ from trtnn.ops.slicing import (
     known_of,
     narrow,
     position_of,
+    require_no_larger,
     select,
     slice_of,
 )
@@ -400,8 +401,7 @@ def gather(input: TensorT, dim: int, index: TensorT, *, sparse_grad: bool = Fals
     if len(shape) != len(wanted):
         raise ShapeError(f"gather: index has {len(wanted)} dims, input has {len(shape)}")
     sizes = tuple(s if i == axis else w for i, (s, w) in enumerate(zip(shape, wanted, strict=True)))
-    if any(decide("gt", w, s) for w, s in zip(sizes, shape, strict=True)):
-        raise ShapeError(f"gather: index {spec_of(index)} is larger than {spec_of(input)}")
+    require_no_larger("gather", index, input, axis)
     require_inside_known(index, axis, shape[axis], signed=False)
     input = slice_of(input, (0,) * len(shape), sizes, (1,) * len(shape))
     return reshape(bind(GatherElements(axis), input, index), result)

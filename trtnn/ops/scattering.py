@@ -23,8 +23,8 @@ from trtnn.ops.indexing import (
 from trtnn.ops.movement import expand, flatten, reshape, unsqueeze
 from trtnn.ops.op import Op, Spec, TensorT, axis_of, bind, shape_of, spec_of, torch_function
 from trtnn.ops.reduction import amax, amin, any, prod, sum
-from trtnn.ops.slicing import along, cat, known_of, slice_of
-from trtnn.sizes.dims import Size, bounds, decide, product
+from trtnn.ops.slicing import along, cat, known_of, require_no_larger, slice_of
+from trtnn.sizes.dims import Size, bounds, product
 
 if TYPE_CHECKING:
     from trtnn.lower.network import ITensor, Net
@@ -193,12 +193,8 @@ def _scattered(
             f"{function}: input, index and src have {len(shape)}, {len(wanted)} and "
             f"{spec_of(source).rank} dims"
         )
-    for i, (size, own, given) in enumerate(zip(wanted, shape, shape_of(source), strict=True)):
-        if decide("gt", size, given) or (i != axis and decide("gt", size, own)):
-            raise ShapeError(
-                f"{function}: index {spec_of(index)} is larger than {spec_of(input)}, or than "
-                f"{spec_of(source)}, at dim {i}"
-            )
+    require_no_larger(function, index, source, None)
+    require_no_larger(function, index, input, axis)
     require_inside_known(index, axis, shape[axis], signed=False)
     zeros, ones = (0,) * len(shape), (1,) * len(shape)
     return input, axis, index, slice_of(source, zeros, wanted, ones), True

@@ -164,6 +164,14 @@ def along(input: TensorT, axis: int, start: Size, size: Size, step: Size = 1) ->
     return slice_of(input, starts, sizes, steps)
 
 
+def require_no_larger(function: str, index: TensorT, other: TensorT, axis: int | None) -> None:
+    """Raise ShapeError unless an index has at most the sizes of ``other``, but along ``axis``."""
+    for i, (size, own) in enumerate(zip(shape_of(index), shape_of(other), strict=True)):
+        if i != axis and (found := failures("le", size, own)):
+            pair = f"{spec_of(index)} is larger than {spec_of(other)}"
+            raise unmet(found, f"{function}: index {pair} at dim {i}", sizes=(size, own))
+
+
 def position_of(function: str, index: Size, length: Size) -> Size:
     """Return an index counted from the front, checked as far as ranges tell."""
     negative = decide("lt", index, 0)
