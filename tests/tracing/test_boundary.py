@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from transformers.modeling_outputs import BaseModelOutput
 
 import trtnn
@@ -170,9 +171,8 @@ DOORS: dict[str, tuple[Callable[[torch.Tensor], Any], str]] = {
     "copied": (lambda x: copy.copy(x), "__reduce_ex__"),
     "pickle": (lambda x: pickle.dumps(x), "__reduce_ex__"),
     "backward": (lambda x: x.sum().backward(), "backward"),
-    "unknown": (lambda x: torch.fft.fft(x), "torch.fft.fft has no lowering"),
+    "unknown": (lambda x: F.multilabel_margin_loss(x, x.long()), "has no lowering yet"),
     "out": (lambda x: torch.add(x, x, out=torch.zeros(2)), "add(out=...)"),
-    "integer matmul": (lambda x: x.long() @ x.long().T, "torch.int64"),
     "set data": (lambda x: setattr(x, "data", x), "data.__set__"),
 }
 

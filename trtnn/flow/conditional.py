@@ -1,4 +1,4 @@
-"""A choice between two graphs, of which one is computed."""
+"""A choice between two graphs, of which one gives the result."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def cond(
 ) -> Any:
     """Return what one of two functions returns: ``true_fn`` where ``pred`` holds.
 
-    As ``torch.cond``, which means the same in ``forward``. The engine computes one branch and no
-    more. Both may use parameters and other values from outside, hold conditions and loops
+    As ``torch.cond``, which means the same in ``forward``. Whether TensorRT computes the branch
+    that is not taken was not measured; it has no effect. Both may use parameters and other values from outside, hold conditions and loops
     themselves, and return the same structure of tensors of the same shapes and dtypes.
 
     Args:
