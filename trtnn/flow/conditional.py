@@ -63,8 +63,9 @@ def cond(
     """Return what one of two functions returns: ``true_fn`` where ``pred`` holds.
 
     As ``torch.cond``, which means the same in ``forward``. Whether TensorRT computes the branch
-    that is not taken was not measured; it has no effect. Both may use parameters and other values from outside, hold conditions and loops
-    themselves, and return the same structure of tensors of the same shapes and dtypes.
+    that is not taken was not measured; it has no effect. Both may use parameters and other values
+    from outside, hold conditions and loops themselves, and return the same structure of tensors of
+    the same shapes and dtypes.
 
     Args:
         pred: A tensor of bool with one entry, or a bool.
