@@ -153,10 +153,12 @@ def sizes_at_opt(original: Any, net: Net, sizes: Any) -> Any:
 
 
 def fill_untyped(original: Any, net: Net, *arguments: Any) -> Any:
-    target, net.target = net.target, dataclasses.replace(net.target, strongly_typed=False)
-    result = original(net, *arguments)
-    net.target = target
-    return result
+    target = net.library.target
+    net.library.target = dataclasses.replace(target, strongly_typed=False)
+    try:
+        return original(net, *arguments)
+    finally:
+        net.library.target = target
 
 
 def other_axis(original: Any, net: Net, symbol: Any) -> Any:

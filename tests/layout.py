@@ -39,7 +39,7 @@ ROWS = (
     "precision tools",
     "host",
     "module functional compiled lazy loading settings compiler quantizing checking building "
-    "reporting commands cli __main__",
+    "reporting vocabulary commands cli __main__",
 )
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row.split()}
 # The one arrow that runs back, for types alone: an op's ``lower`` names what it is lowered to.

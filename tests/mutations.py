@@ -16,6 +16,7 @@ from trtnn.errors import BuildError
 from trtnn.lower import layers, network, recipes
 from trtnn.lower.layers import Handle, Layers
 from trtnn.lower.network import Net
+from trtnn.lower.particular import Particular
 from trtnn.lower.picking import Picking
 from trtnn.lower.quantization import Quantization
 from trtnn.lower.windows import Windows
@@ -74,7 +75,7 @@ TYPES = [
         new(BuildError, "differ in type: INT32 and INT64"),
     ),
     Fault("a fill that is not told its type",
-        around(Net, "linspace", faults.fill_untyped),
+        around(Particular, "_fill", faults.fill_untyped),
         lambda x: torch.arange(x.shape[1]), (ROW,),
         new(BuildError, "alpha is INT64, the output FLOAT"),
     ),

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from trtnn.loading import load as load
     from trtnn.module import Module as Module
     from trtnn.ops.registering import register as register
-    from trtnn.ops.vocabulary import supported as supported
     from trtnn.precision.calibrators import calibration_data as calibration_data
     from trtnn.precision.policy import Precision as Precision
     from trtnn.precision.sparsity import sparsify as sparsify
@@ -54,6 +53,7 @@ if TYPE_CHECKING:
     from trtnn.tools.bundle import Report as Report
     from trtnn.tools.findings import CheckReport as CheckReport
     from trtnn.tracing.regions import autocast as autocast
+    from trtnn.vocabulary import supported as supported
 
 __version__ = "0.1.0"
 
@@ -75,7 +75,7 @@ _HOMES = {
     "autocast": "tracing.regions",
     "load": "loading",
     "register": "ops.registering",
-    "supported": "ops.vocabulary",
+    "supported": "vocabulary",
     "calibration_data": "precision.calibrators",
     "sparsify": "precision.sparsity",
     **dict.fromkeys(("QuantizedModel", "quantize"), "quantizing"),

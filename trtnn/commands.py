@@ -17,7 +17,7 @@ from trtnn.cache.folder import Cache, open_cache
 from trtnn.errors import OptionError
 
 if TYPE_CHECKING:
-    from trtnn.ops.vocabulary import Supported
+    from trtnn.vocabulary import Supported
 
 DAY = 24 * 3600.0
 UNITS = ("bytes", "KiB", "MiB", "GiB")

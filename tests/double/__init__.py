@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -78,6 +79,9 @@ class Module(ModuleType):
     """A stand-in for ``tensorrt``, whose names are made when they are first asked for."""
 
     _surface: Surface
+
+    def __dir__(self) -> list[str]:
+        return sorted({*vars(self), *filter(partial(hasattr, self), self._surface.entries)})
 
     def __getattr__(self, name: str) -> Any:
         surface = self.__dict__.get("_surface")

@@ -14,6 +14,7 @@ import torch
 import torch.overrides
 
 import trtnn
+import trtnn.vocabulary  # whose import fills the table
 from trtnn.errors import UnsupportedError
 from trtnn.graph.interpreter import run
 from trtnn.ops.op import TABLE
@@ -117,6 +118,11 @@ OTHER_FORMS = {
     "to(input, other, non_blocking, copy)": "told by the type of the first",
     "to(input, dtype, non_blocking, copy)": "told by the type of the first",
     "to(input, device, dtype, non_blocking, copy)": "told by the type of the first",
+}
+PACKED = "data, batch_sizes, hx, params, has_biases, num_layers, dropout, train, bidirectional"
+OTHER_FORMS |= {
+    f"{name}({PACKED})": "of a packed sequence, and refused; told by the type of the second"
+    for name in ("lstm", "gru", "rnn_tanh", "rnn_relu")
 }
 # Arguments that trtnn lacks: a typed error names them.
 REFUSED = {("mm", "out_dtype"), ("bmm", "out_dtype"), ("addmm", "out_dtype"),

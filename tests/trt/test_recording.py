@@ -67,6 +67,8 @@ def looks(network: Any) -> list[Any]:
             return value.dtype.name, value.size, value._values
         if type(value).__name__ == "Permutation":
             return tuple(value)
+        if type(value).__name__ in ("IIfConditional", "ILoop"):
+            return type(value).__name__
         return str(value)
 
     found = [

@@ -310,8 +310,10 @@ def without_scalars(arrays: list[tuple[int, Any]]) -> list[tuple[int, Any]]:
 
 
 def one_mask(items: list[Any]) -> bool:
-    """Say whether index tensors are all the columns of one mask."""
-    return all(isinstance(t, Column) and t.mask is getattr(items[0], "mask", None) for t in items)
+    """Say whether index tensors are the columns of one mask, which stands once in an index."""
+    mask = getattr(items[0], "mask", None)
+    alike = all(isinstance(item, Column) and item.mask is mask for item in items)
+    return alike and len(items) == spec_of(mask).rank
 
 
 def merged(input: TensorT, axes: list[int], items: list[Any]) -> tuple[TensorT, int, TensorT]:

@@ -11,7 +11,7 @@ import trtnn
 from tests.ops.test_ops import VALID, traced
 from tests.rows import Row
 from trtnn.ops.op import TABLE
-from trtnn.ops.vocabulary import LACKING, VERSIONS, Supported, supported
+from trtnn.vocabulary import LACKING, VERSIONS, Supported, supported
 
 LEAST = 216  # distinct functions; an alias, a method or an in-place form counts with its function
 ENTRIES = supported()

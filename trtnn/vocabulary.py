@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+import trtnn.flow.callables
+import trtnn.functional  # noqa: F401 - the two of them fill the table
 from trtnn.ops.op import TABLE
 from trtnn.ops.registering import name_of
 
