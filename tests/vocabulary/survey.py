@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
+import tests.conftest  # noqa: F401 - which declares what torchvision's binary does not
 import trtnn
-from tests import conftest  # which declares what torchvision's binary does not
 from tests.compare import worst_error
 from tests.real_builder import build
 from tests.vocabulary.networks import Make, enliven, families
@@ -23,7 +23,6 @@ from trtnn.tree import flatten
 
 MOST = 1e-4  # relative error of a float32 network on the interpreter, beside eager
 LARGE = 100  # million parameters: what is larger is not built, for the memory that it takes
-assert conftest
 
 
 @torch.no_grad()

@@ -117,31 +117,9 @@ def _weights(given: Sequence[Any], *, biased: bool) -> list[Any]:
     return [*given[:2], *(given[2:4] if biased else (None, None)), *(rest or [None])]
 
 
-@torch_function(torch.lstm)
-def lstm(
-    input: TensorT,
-    hx: Any,
-    params: Any,
-    has_biases: Any,
-    num_layers: Any,
-    dropout: Any,
-    train: Any,
-    bidirectional: Any,
-    batch_first: Any = None,
-) -> Any:
-    """Run an LSTM, as ``torch.nn.LSTM`` calls it; return outputs, last hidden and cell states.
+def _called(name: str, step: Step) -> Callable[..., Any]:
+    """Return the function that stands for ``torch.lstm`` or its kin, as ``torch.nn`` calls it."""
 
-    Raises:
-        UnsupportedError: The input is a packed sequence.
-    """
-    told = (has_biases, num_layers, dropout, train, bidirectional, batch_first)
-    if batch_first is None:
-        told = (None,) * 6
-    output, states = _network("lstm", _lstm_step, input, tuple(hx), params, told)
-    return (output, *states)
-
-
-def _simple(name: str, step: Step) -> Callable[..., Any]:
     def network(
         input: TensorT,
         hx: Any,
@@ -156,7 +134,8 @@ def _simple(name: str, step: Step) -> Callable[..., Any]:
         told = (has_biases, num_layers, dropout, train, bidirectional, batch_first)
         if batch_first is None:
             told = (None,) * 6
-        output, states = _network(name, step, input, (hx,), params, told)
+        first = (hx,) if isinstance(hx, torch.Tensor) else tuple(hx)
+        output, states = _network(name, step, input, first, params, told)
         return (output, *states)
 
     network.__name__ = network.__qualname__ = name
@@ -179,9 +158,10 @@ def _cell(name: str, step: Step) -> Callable[..., Any]:
 
 
 _tanh, _relu = _rnn_step(torch.tanh), _rnn_step(torch.relu)
-gru = torch_function(torch.gru)(_simple("gru", _gru_step))
-rnn_tanh = torch_function(torch.rnn_tanh)(_simple("rnn_tanh", _tanh))
-rnn_relu = torch_function(torch.rnn_relu)(_simple("rnn_relu", _relu))
+lstm = torch_function(torch.lstm)(_called("lstm", _lstm_step))
+gru = torch_function(torch.gru)(_called("gru", _gru_step))
+rnn_tanh = torch_function(torch.rnn_tanh)(_called("rnn_tanh", _tanh))
+rnn_relu = torch_function(torch.rnn_relu)(_called("rnn_relu", _relu))
 lstm_cell = torch_function(torch.lstm_cell)(_cell("lstm_cell", _lstm_step))
 gru_cell = torch_function(torch.gru_cell)(_cell("gru_cell", _gru_step))
 rnn_tanh_cell = torch_function(torch.rnn_tanh_cell)(_cell("rnn_tanh_cell", _tanh))
