@@ -51,6 +51,9 @@ RINGS = {
     frozenset({"tracing.known", "tracing.mutation", "tracing.origins", "tracing.recorder"}): (
         "known values, in-place calls and the origins of sizes are chapters of the recorder"
     ),
+    frozenset({"graph.describing", "graph.drawing", "graph.graph", "graph.table"}): (
+        "a graph shows itself, as a table, a picture, data and HTML"
+    ),
     frozenset({"run.bound", "run.launching", "run.runner"}): (
         "the runner's ways to launch, and its bound calls, are given the runner itself"
     ),

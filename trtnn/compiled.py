@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping
+from html import escape
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
@@ -13,7 +14,7 @@ from trtnn.engine.engine import Engine
 from trtnn.engine.refit import refit
 from trtnn.engine.verified import OFF, Verified
 from trtnn.errors import InputError, OptionError, UnsupportedError
-from trtnn.graph.graph import Interface
+from trtnn.graph.graph import Graph, Interface
 from trtnn.ops.op import Spec
 from trtnn.precision.outcome import PrecisionReport
 from trtnn.run.bound import BoundCall
@@ -292,6 +293,13 @@ class CompiledModule:
         given = {**self.input_specs, **self.host_inputs}
         specs = ", ".join(f"{name}: {what}" for name, what in given.items())
         return f"CompiledModule({self.backend}, {specs})"
+
+    def _repr_html_(self) -> str:
+        graph = self.graph
+        shown = (
+            graph._repr_html_() if isinstance(graph, Graph) else f"<pre>{escape(str(graph))}</pre>"
+        )
+        return f"<p>{escape(repr(self))}</p>{shown}"
 
 
 def _not_copied(what: str) -> UnsupportedError:

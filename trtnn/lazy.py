@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from html import escape
 from typing import Any
 
 import torch
@@ -208,6 +209,10 @@ class LazyModule(CompiledModule):
 
     def __repr__(self) -> str:
         return f"CompiledModule(lazy, {self._built} compiled)"
+
+    def _repr_html_(self) -> str:
+        shown = "" if self._last is None else self._last._repr_html_()
+        return f"<p>{escape(repr(self))}</p>{shown}"
 
 
 def _kept(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -10,7 +11,10 @@ from typing import Any, Protocol
 import torch
 
 from trtnn.errors import GraphError
+from trtnn.graph.describing import described, page
+from trtnn.graph.drawing import dot_of, draw
 from trtnn.graph.program import Program, Slot
+from trtnn.graph.table import table
 from trtnn.ops.op import Op, Spec, sizes_in
 from trtnn.sizes.dims import Dim, Expr, Size, symbols
 from trtnn.sizes.solutions import Declared, Given, integers_of
@@ -151,6 +155,51 @@ class Graph:
 
     def __repr__(self) -> str:
         return "{" + "; ".join(self.text().splitlines()) + "}"
+
+    def _repr_html_(self) -> str:
+        return page(self)
+
+    def table(self, *, full: bool = False) -> str:
+        """Return the table that ``print`` shows: one row for each op, within 120 columns.
+
+        Args:
+            full: Shorten nothing, however wide it gets.
+        """
+        return table(self, None) if full else table(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the graph as plain data, which ``json.dump`` writes; without weights.
+
+        >>> import trtnn
+        >>> graph = trtnn.trace(torch.nn.ReLU(), [trtnn.Input((2, 3))])
+        >>> graph.to_json()["nodes"][0]["outputs"]
+        [{'name': '0', 'shape': [2, 3], 'dtype': 'float32'}]
+        """
+        return described(self)
+
+    def to_dot(self, *, depth: int | None = 1) -> str:
+        """Return the graph in Graphviz's language, with a box for each module.
+
+        Args:
+            depth: How many parts of a module's path have boxes of their own: ``1`` makes one of
+                ``layer1.0.conv`` and all else in ``layer1``. None: a box for each op, in frames
+                that are the modules.
+
+        Raises:
+            OptionError: ``depth`` is none of these.
+        """
+        return dot_of(self, depth)
+
+    def draw(self, path: str | os.PathLike[str], *, depth: int | None = 1) -> None:
+        """Write what ``to_dot`` says as a picture: SVG, PNG or PDF, by the file's ending.
+
+        Raises:
+            OptionError: The ending is another one, or ``depth`` is not right.
+            UnsupportedError: Graphviz is not installed: ``pip install "trtnn[graph]"``, and its own
+                program, ``dot``.
+            OSError: The file cannot be written.
+        """
+        draw(self, path, depth)
 
     def text(self) -> str:
         """Return every attribute and edge, without module paths and source lines."""
@@ -305,38 +354,3 @@ def ops_in(node: Node) -> Iterable[Op]:
 def as_tuple(specs: Any) -> tuple[Any, ...]:
     """Return one thing or a tuple of things as a tuple."""
     return specs if isinstance(specs, tuple) else (specs,)
-
-
-def table(graph: Graph) -> str:
-    """Write a graph as a table: op, module path, shapes and dtype, one row per node."""
-    rows = [("", "op", "module", "output", "inputs")]
-    formats = graph.formats
-    rows += [
-        (f"%{v.name}", "input", formats.get(v.name, ""), str(v.spec), "") for v in graph.inputs
-    ]
-    rows += [(name, "host input", "", str(dim), "") for name, dim in graph.hosts.items()]
-    for node in graph.nodes:
-        left = ", ".join(f"%{v.name}" for v in node.outputs)
-        specs = ", ".join(str(v.spec) for v in node.outputs)
-        operands = ", ".join(
-            (graph.constants[v].key or repr(v)) if v in graph.constants else repr(v)
-            for v in node.inputs
-        )
-        rows.append((left, _short(node.op), node.origin.path, specs, operands))
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
-    lines.insert(1, "  ".join("-" * w for w in widths))
-    for node in graph.nodes:
-        for name, inner in vars(node.op).items():
-            if isinstance(inner, Graph):
-                lines.append(f"{name} of %{node.outputs[0].name}:")
-                lines += [f"    {line}" for line in table(inner).splitlines()]
-    lines.append(f"return {', '.join(map(repr, graph.outputs))}")
-    lines += [f"assumes {a}: {a.verdict}" for a in graph.assumptions]
-    lines += [f"note: {note}" for note in graph.notes]
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _short(op: Op) -> str:
-    text = f"{op.name}(...)" if graphs_in(op) else repr(op)
-    return text if len(text) <= 60 else text[:57] + "..."
