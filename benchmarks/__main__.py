@@ -17,12 +17,14 @@ from benchmarks.instruments.builds import Builds
 from benchmarks.instruments.machine import Machine, find_machine
 from benchmarks.instruments.timing import FULL, TINY, Effort
 from benchmarks.measures.activities import compare_copies
+from benchmarks.measures.branches import measure_branches
 from benchmarks.measures.cached import measure_cached
 from benchmarks.measures.cycles import measure_cycles
 from benchmarks.measures.dynamic import compare_lengths
 from benchmarks.measures.memory import measure_memory
 from benchmarks.measures.mixed import measure_mixed
 from benchmarks.measures.overhead import measure_overhead
+from benchmarks.measures.recurrent import measure_recurrent, measure_unrolled
 from benchmarks.measures.refit import measure_refit
 from benchmarks.measures.sanitize import measure_sanitizer
 from benchmarks.measures.threads import measure_threads
@@ -44,6 +46,9 @@ MEASURES: dict[str, Callable[[Case, Builds, Effort], dict[str, Any]]] = {
     "refit": measure_refit,
     "memory": measure_memory,
     "tracing": measure_tracing,
+    "recurrent": measure_recurrent,
+    "unrolled": measure_unrolled,
+    "branches": measure_branches,
     "dynamic": compare_lengths,
     "copies": compare_copies,
     "overhead": measure_overhead,

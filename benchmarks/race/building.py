@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 import trtnn
+from benchmarks.instruments import onnx_path
 from benchmarks.instruments.machine import Machine, find_machine
-from benchmarks.race import onnx_path
 from benchmarks.race.plans import AGAIN, Shelf
 from benchmarks.subjects.cases import Case
 from benchmarks.subjects.networks import KINDS, exact, inputs, moved, prepared

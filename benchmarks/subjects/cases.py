@@ -14,7 +14,9 @@ SUITE = RESULTS.with_name("suite.json")
 # The cost of a call, threads, what stays behind, and the engine cache, on engines of one layer
 # unless said.
 CALLS = ("overhead", "threads", "cycles", "mixed", "cached", "sanitizer")
-WHAT = (*CALLS, "refit", "memory", "tracing", "dynamic", "copies")
+# What control flow costs: recurrent networks of any length and of short ones, and branches.
+FLOW = ("recurrent", "unrolled", "branches")
+WHAT = (*CALLS, "refit", "memory", "tracing", *FLOW, "dynamic", "copies")
 NEEDS_GPU = (*CALLS, "refit", "memory", "copies")
 DTYPES = ("half", "tf32")
 ONE_LAYER = "one_layer"
@@ -25,7 +27,11 @@ THREADED = ("resnet18", 8)  # and its batch size
 REFITTED = ("resnet50", "bert_encoder")
 DYNAMIC = ("minilm", "bert_encoder")
 TRACED = ("resnet50", "chain")
-LEVELS = {"suite": 3, "cached": 3, "copies": 3}  # elsewhere 1: what a visit has time for
+RECURRENT = ("lstm", "gru")
+UNROLLED = {"full": (4, 8, 16, 32, 64), "small": (2,)}  # the static lengths, in steps
+BATCHES = {"full": (1, 16), "small": (1,)}  # at each of them
+# Elsewhere 1: what a visit has time for.
+LEVELS = {"suite": 3, "cached": 3, "copies": 3, **dict.fromkeys(FLOW, 3)}
 
 Rows = dict[str, dict[str, Any]]
 
@@ -73,6 +79,14 @@ def list_cases(what: Sequence[str], size: str) -> list[Case]:
     cases += [Case("refit", model, size, dtype, 1) for model in REFITTED for dtype in DTYPES]
     cases += [Case("memory", BUILT, size, dtype, 1) for dtype in DTYPES]
     cases += [Case("tracing", name, size) for name in TRACED]
+    cases += [Case("recurrent", name, size) for name in RECURRENT]
+    cases += [Case("branches", "matmuls", size)]
+    cases += [
+        Case("unrolled", f"{name} {steps}", size, "fp32", batch)
+        for batch in BATCHES[size]
+        for steps in UNROLLED[size]
+        for name in RECURRENT
+    ]
     # These start PyTorch's profiler, which can slow down every later launch of its process.
     cases += [Case("dynamic", model, size, "half", 1) for model in DYNAMIC]
     cases += [Case("copies", COPIED, size, dtype, 1) for dtype in DTYPES]

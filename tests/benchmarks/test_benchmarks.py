@@ -22,7 +22,7 @@ from benchmarks.measures.dynamic import KINDS, ratios
 from benchmarks.race import plans
 from benchmarks.race import run as run_module
 from benchmarks.subjects import cases, suite
-from benchmarks.subjects.cases import CALLS, WHAT, Case, list_cases
+from benchmarks.subjects.cases import CALLS, FLOW, WHAT, Case, list_cases
 from benchmarks.tables import table
 from trtnn.errors import BuildError
 
@@ -213,7 +213,7 @@ def test_copies_are_judged(call: Any, raw: Any, met: bool) -> None:
 
 def test_the_order_puts_the_profiler_last() -> None:
     listed = list_cases(WHAT, "full")
-    assert [case.key for case in listed if case.what not in CALLS] == [
+    assert [case.key for case in listed if case.what not in (*CALLS, *FLOW)] == [
         "refit resnet50 full half batch 1",
         "refit resnet50 full tf32 batch 1",
         "refit bert_encoder full half batch 1",
@@ -227,8 +227,9 @@ def test_the_order_puts_the_profiler_last() -> None:
         "copies resnet50 full half batch 1",
         "copies resnet50 full tf32 batch 1",
     ]
-    assert {case.level for case in listed if case.what in ("cached", "copies")} == {3}
-    assert {case.level for case in listed if case.what not in ("cached", "copies")} == {1}
+    tuned = ("cached", "copies", *FLOW)
+    assert {case.level for case in listed if case.what in tuned} == {3}
+    assert {case.level for case in listed if case.what not in tuned} == {1}
 
 
 @pytest.mark.parametrize(

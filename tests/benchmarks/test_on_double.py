@@ -19,7 +19,7 @@ from benchmarks.instruments.machine import Machine
 from benchmarks.measures import activities, dynamic, refit
 from benchmarks.race.building import Free
 from benchmarks.subjects import cases
-from benchmarks.subjects.cases import CALLS, WHAT
+from benchmarks.subjects.cases import CALLS, FLOW, WHAT
 from benchmarks.tables import table
 from tests import double
 from tests.benchmarks.test_benchmarks import run
@@ -119,8 +119,8 @@ def test_bound_memory_fits_a_profile(version: str) -> None:
         Bound(engine, {"x": torch.ones(8)}, 0)
 
 
-# What runs on the GPU; test_calls.py here and tests/engine/test_memory.py have the rest.
-NEEDED = [what for what in WHAT if what not in ("tracing", "memory", *CALLS)]
+# What runs on the GPU; test_calls.py, test_flow.py and tests/engine/test_memory.py have the rest.
+NEEDED = [what for what in WHAT if what not in ("tracing", "memory", *CALLS, *FLOW)]
 
 
 class Doubled(Machine):

@@ -17,11 +17,11 @@ import torch
 
 import benchmarks.__main__ as program
 import trtnn
-from benchmarks.instruments import bound, contest, machine, timing
+from benchmarks.instruments import bound, contest, machine, onnx_path, timing
 from benchmarks.instruments.builds import Builds
 from benchmarks.instruments.contest import Contender, compete, eager_openers, enter
 from benchmarks.instruments.machine import Machine
-from benchmarks.race import onnx_path, plans, run
+from benchmarks.race import plans, run
 from benchmarks.race.building import build_all
 from benchmarks.race.contenders import CONTENDERS
 from benchmarks.race.plans import BUILDS, Shelf, wanted

@@ -69,6 +69,7 @@ def build(
     library: TensorRT,
     options: BuildOptions,
     *,
+    tf32: bool = True,
     half: bool = False,
     half_border: bool = False,
     capabilities: tuple[str, ...] = (),
@@ -76,6 +77,7 @@ def build(
     """Return the plan that the ONNX parser's network gives.
 
     Args:
+        tf32: Let it round the operands of products in float32.
         half: Let TensorRT 8.6 compute in half, which is how a float32 network gets there.
         half_border: Have the inputs and outputs of that network in half, too.
 
@@ -88,7 +90,7 @@ def build(
         builder = library.builder()
         network = library.network(builder)
         parser = parsed(library, network, path)
-        config = library.config(builder, options, tf32=True, half=False, capabilities=capabilities)
+        config = library.config(builder, options, tf32=tf32, half=False, capabilities=capabilities)
         if half:
             config.set_flag(library.trt.BuilderFlag.FP16)
         for tensor in border(network) if half_border else ():

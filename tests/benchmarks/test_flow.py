@@ -1,0 +1,107 @@
+"""The measurements of recurrent networks and branches, on the reference and on the double."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import attempt
+from benchmarks.instruments import contest, onnx_path
+from benchmarks.instruments.builds import Builds
+from benchmarks.instruments.timing import TINY
+from benchmarks.measures import branches, recurrent
+from benchmarks.subjects.cases import FLOW, Case, list_cases
+from tests import real_builder
+from tests.benchmarks import test_calls
+from tests.benchmarks.test_benchmarks import run
+from tests.benchmarks.test_calls import builds  # noqa: F401 - a fixture
+from tests.benchmarks.test_on_double import times_of
+from trtnn.options import BuildOptions
+
+ONNX = importlib.util.find_spec("onnx") is not None
+CASES = list_cases(FLOW, "small")
+LSTM, BRANCHES, SHORT = (
+    next(c for c in CASES if c.what == what) for what in ("recurrent", "branches", "unrolled")
+)
+
+
+@pytest.fixture
+def on_double(builds: Builds, monkeypatch: pytest.MonkeyPatch) -> Builds:  # noqa: F811
+    """Return builds of the double of 8.6, on which a time is how many were timed before."""
+    monkeypatch.setattr(contest, "gpu_times", times_of)
+    monkeypatch.setattr(recurrent, "captured", lambda call: call)
+    monkeypatch.setattr(contest, "captured", lambda call: call)
+    return builds
+
+
+def test_without_a_gpu_there_are_errors_and_times_of_the_host(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    run("measure", "--what", ",".join(FLOW), "--results", str(path))
+    rows = json.loads(path.read_text())
+    assert set(rows) == {case.key for case in CASES}
+    for row in rows.values():
+        assert "failed" not in row and row["met"] is True and row["backend"] == "reference"
+    found = rows[LSTM.key]["contenders"]
+    assert set(found) == {f"batch {b}, length {n}" for b in (1, 2) for n in (1, 4)}
+    assert set(found["batch 2, length 4"]) == {"eager", "dynamic", "static"}
+    for record in found["batch 2, length 4"].values():
+        assert record["error"] < 1e-6 and record["host_ratio"] > 0
+    assert rows[BRANCHES.key]["only_taken"] is None
+
+
+def test_a_row_for_a_gpu_has_all_contenders(on_double: Builds) -> None:
+    row = attempt(LSTM, on_double, TINY)
+    json.dumps(row, allow_nan=False)
+    assert "failed" not in row and row["met"] is True and row["build"]["level"] == 3
+    assert set(row["contenders"]["batch 1, length 1"]) == {"eager", "eager graph", "dynamic"}
+    beside = row["contenders"]["batch 1, length 4"]
+    assert set(beside) == {"eager", "eager graph", "dynamic", "static", "onnx"}
+    assert "OnnxParser" in beside["onnx"]["failed"]  # which the double has not
+    assert beside["static"]["level"] == 3 and beside["static"]["gpu_ratio"] == 1.3
+
+
+def test_short_lengths_are_loops_and_are_not(on_double: Builds) -> None:
+    before = trtnn_limit()
+    row = attempt(SHORT, on_double, TINY)
+    assert "failed" not in row and row["met"] is True and trtnn_limit() == before
+    ours = {"unrolled", "unrolled graph", "loop"}
+    assert set(row["contenders"]) == {"eager", "eager graph", *ours}
+
+
+def trtnn_limit() -> int:
+    return int(sys.modules["trtnn.flow.recurrent"].UNROLLED)
+
+
+def test_a_branch_is_timed_both_ways(on_double: Builds) -> None:
+    row = attempt(BRANCHES, on_double, TINY)
+    assert "failed" not in row and row["met"] is True
+    # Each takes longer than the one before it: 110, and then 120.
+    assert row["only_taken"] is False and row["not_taken_over_taken"] == 1.0909
+
+
+@pytest.mark.parametrize("case", [LSTM, BRANCHES, SHORT], ids=lambda case: case.what)
+def test_a_wrong_result_is_found(
+    case: Case, on_double: Builds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(test_calls, "OFFSET", 0.01)
+    assert attempt(case, on_double, TINY)["met"] is False
+
+
+@pytest.mark.skipif(not ONNX, reason="needs the onnx package")
+@real_builder.needs_builder
+def test_recurrent_networks_are_read_and_built_by_the_real_parser() -> None:
+    library, gpu = real_builder.library(), real_builder.GPU
+    for name in recurrent.NETWORKS:
+        net, given = recurrent.network(name, 8), (recurrent.sequences(1, 4, 8),)
+        how = {"tf32": False, "capabilities": gpu}
+        assert onnx_path.build(net, given, library, BuildOptions(), **how)  # type: ignore[arg-type]
+
+
+def test_examples() -> None:
+    for module in (recurrent, branches):
+        assert doctest.testmod(module).failed == 0
