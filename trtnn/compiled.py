@@ -162,6 +162,25 @@ class CompiledModule:
         if self._recipe is not None:
             self._recipe.refitted = True
 
+    def unload(self) -> None:
+        """Free the GPU's memory of the engine and its contexts, and keep the plan in the host's.
+
+        Running calls end first. The next call opens the engine again, which takes as long as to
+        load it, and so does a bound call; views go with the model that they are of. A block that
+        ``memory="shared"`` models share stays. On the reference there is nothing to free.
+
+        Raises:
+            BuildError: A refit failed half-way, and there is no plan to keep.
+
+        >>> import trtnn
+        >>> model = trtnn.compile(torch.nn.ReLU(), inputs=[trtnn.Input((2,))], backend="reference")
+        >>> model.unload()
+        >>> model(torch.tensor([-1.0, 1.0]))
+        tensor([0., 1.])
+        """
+        if isinstance(self._runner, Runner):
+            self._runner.unload()
+
     def to(self, device: Any) -> CompiledModule:
         """Return the model on another GPU of the same kind; its engine is opened there.
 

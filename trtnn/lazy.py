@@ -86,6 +86,12 @@ class LazyModule(CompiledModule):
                 model.refit(state_dict)
             self._state = {key: _kept(value) for key, value in state_dict.items()}
 
+    def unload(self) -> None:
+        """Free the GPU's memory of every engine, as ``CompiledModule.unload`` does."""
+        with self._building:
+            for model in self._models.values():
+                model.unload()
+
     @property
     def plan(self) -> bytes:
         """The plan of the one engine that was compiled, as ``CompiledModule`` has it."""

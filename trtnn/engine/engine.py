@@ -60,20 +60,50 @@ class Engine:
         self._plan: Any = plan
         self._host_code = host_code
         self._changing = threading.Lock()
+        self._opening = threading.Lock()
         self._broken = ""
+        self._closed = b""  # what a closed engine is opened from
         self.runtime, self._handle = self.library.deserialize(plan, host_code=host_code)
         self.tensors = self.library.tensors(self._handle)
 
     @property
     def handle(self) -> Any:
-        """TensorRT's engine.
+        """TensorRT's engine, opened again if it was closed.
+
+        Raises:
+            BuildError: A refit failed half-way, or TensorRT does not open the plan again.
+        """
+        if self._broken:
+            raise BuildError(self._broken, search=False)
+        found = self._handle
+        return self._opened() if found is None else found
+
+    def _opened(self) -> Any:
+        with self._opening:
+            if self._handle is None:
+                opened = self.library.deserialize(self._closed, host_code=self._host_code)
+                self.runtime, self._handle = opened
+                self._closed = b""
+            return self._handle
+
+    def close(self) -> None:
+        """Let go what the engine has on the GPU, while nothing runs on it; keep its plan.
+
+        What asks for ``handle`` opens it again, on the current GPU.
 
         Raises:
             BuildError: A refit failed half-way.
         """
-        if self._broken:
-            raise BuildError(self._broken, search=False)
-        return self._handle
+        if self._handle is not None:
+            whole, _ = self.whole_plan, self.plan  # a stripped engine has two
+            with self._opening:
+                self._closed = whole
+                self._handle = self.runtime = None
+
+    @property
+    def kept(self) -> list[Any]:
+        """TensorRT's objects, none of them opened for it."""
+        return [self._handle, self.runtime]
 
     @property
     def plan(self) -> bytes:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trtnn.run.runner import Runner
 
 Make = Callable[[Any], Callable[[], Any]]
+ASLEEP = object()
 
 
 class BoundCall:
@@ -68,7 +69,10 @@ class Held:
         make: Makes it: at first, and after each refit.
     """
 
-    __slots__ = ("__weakref__", "error", "make", "memory", "pool", "ready", "stream")
+    __slots__ = (
+        *("__weakref__", "asleep", "error", "make", "memory", "on_device", "pool", "ready"),
+        "stream",
+    )
 
     def __init__(
         self, runner: Runner, memory: Sequence[torch.Tensor], make: Callable[[], Any]
@@ -76,6 +80,8 @@ class Held:
         self.pool, self.memory, self.make = runner.pool, memory, make
         self.stream: int | None = None  # that may still be running it
         self.error: BaseException | None = None  # why there is nothing to run
+        self.asleep = False  # the next call makes it
+        self.on_device = runner.on_device
         self.ready: list[Any] = [make()]
         self.pool.holders.add(self)
 
@@ -83,22 +89,47 @@ class Held:
         """Wait for another thread's call, or a refit, to end."""
         self.pool.require_own_process()
         found = self.pool.wait_for(self._found)
+        if found is ASLEEP:
+            return self._awakened()
         if found is self.error:
             raise BuildError("a bound call could not be made anew: bind once more") from self.error
         return found
 
     def _found(self) -> Any:
+        if self.asleep and self.pool.owner is None:
+            self.asleep = False
+            self.pool.lenders += 1  # so that nobody closes the engine meanwhile
+            return ASLEEP
         return self.ready.pop() if self.ready else self.error
+
+    def _awakened(self) -> Any:
+        """Make what runs; it stays asleep where that fails, so that the next call tries again."""
+        try:
+            with self.on_device():
+                return self.make()
+        except BaseException:
+            self.asleep = True
+            raise
+        finally:
+            with self.pool.returned:
+                self.pool.lenders -= 1
+                self.pool.returned.notify_all()
+
+    def rest(self) -> None:
+        """Leave it to the next call to make it."""
+        self.asleep = self.error is None
 
     def release(self) -> None:
         """Give up what runs, once it has ended."""
-        if self.error is None:
+        if self.error is None and not self.asleep:
             self._settle()
             self.take()
             self._settle()  # what ran meanwhile
 
     def renew(self) -> None:
-        """Make it anew; what goes wrong is raised by the next call."""
+        """Make it anew, unless the next call does; what goes wrong is raised by that."""
+        if self.asleep:
+            return
         try:
             made, self.error = self.make(), None
         except BaseException as error:

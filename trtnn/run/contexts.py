@@ -29,6 +29,9 @@ class Holder(Protocol):
     def renew(self) -> None:
         """Take a new one, where that cannot wait for the next call."""
 
+    def rest(self) -> None:
+        """Take a new one with the next call: the engine is closed until then."""
+
     def abandon(self) -> None:
         """Leave it to the parent process, after a fork: no call into CUDA may be made."""
 
@@ -242,8 +245,12 @@ class Pool:
         return nullcontext() if self.arena is None else self.arena.lock
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Wait for all calls, keep new ones waiting, and make all contexts anew afterwards."""
+    def exclusive(self, *, reopen: bool = True) -> Iterator[None]:
+        """Wait for all calls, keep new ones waiting, and make all contexts anew afterwards.
+
+        Args:
+            reopen: At once, and not with the calls that need them.
+        """
         self.require_own_process()
         released: list[Holder] = []
         with self.returned:
@@ -259,9 +266,9 @@ class Pool:
         finally:
             try:
                 for holder in released:
-                    holder.renew()
+                    (holder.renew if reopen else holder.rest)()
                 with self.returned:
-                    if not self.contexts:
+                    if reopen and not self.contexts:
                         self._open()
             finally:  # where the engine is lost, those that wait are to hear of it
                 with self.returned:
@@ -305,7 +312,7 @@ class Pool:
             context.stream = None
         self._renew_locks()  # another thread may have held them
         self.waiting, self.lenders, self.owner = 0, 0, None
-        kept = [self.engine.handle, self.engine.runtime, *self.contexts]
+        kept = [*self.engine.kept, *self.contexts]
         for holder in list(self.holders):
             holder.abandon()
         for handle in kept:

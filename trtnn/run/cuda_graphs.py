@@ -87,9 +87,12 @@ class Captured:
             if self.stream is not None:
                 self.streams.settle(self.stream)
             self.replay = self.context = None
+            self.inputs = self.results = ()
 
     def renew(self) -> None:
         """Do nothing: the next call captures another."""
+
+    rest = renew
 
     def abandon(self) -> None:
         """Leave it to the parent process; another thread may have held the lock."""

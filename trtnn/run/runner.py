@@ -150,6 +150,11 @@ class Runner:
         view.require_execution()
         return view
 
+    def unload(self) -> None:
+        """Close the engine once all calls have ended; the next call opens it again."""
+        with self.on_device(), self.pool.exclusive(reopen=False):
+            self.engine.close()
+
     def on(self, engine: Engine, device: torch.device) -> Runner:
         """Return a runner like this one of an engine on another GPU."""
         other = type(self)(
