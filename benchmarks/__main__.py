@@ -20,6 +20,7 @@ from benchmarks.measures.activities import compare_copies
 from benchmarks.measures.branches import measure_branches
 from benchmarks.measures.cached import measure_cached
 from benchmarks.measures.cycles import measure_cycles
+from benchmarks.measures.decoding import measure_decoding
 from benchmarks.measures.dynamic import compare_lengths
 from benchmarks.measures.memory import measure_memory
 from benchmarks.measures.mixed import measure_mixed
@@ -47,8 +48,9 @@ MEASURES: dict[str, Callable[[Case, Builds, Effort], dict[str, Any]]] = {
     "memory": measure_memory,
     "tracing": measure_tracing,
     "recurrent": measure_recurrent,
-    "unrolled": measure_unrolled,
+    "decoding": measure_decoding,
     "branches": measure_branches,
+    "unrolled": measure_unrolled,
     "dynamic": compare_lengths,
     "copies": compare_copies,
     "overhead": measure_overhead,

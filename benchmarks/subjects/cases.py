@@ -14,8 +14,9 @@ SUITE = RESULTS.with_name("suite.json")
 # The cost of a call, threads, what stays behind, and the engine cache, on engines of one layer
 # unless said.
 CALLS = ("overhead", "threads", "cycles", "mixed", "cached", "sanitizer")
-# What control flow costs: recurrent networks of any length and of short ones, and branches.
-FLOW = ("recurrent", "unrolled", "branches")
+# What control flow costs: recurrent networks of any length and of short ones, branches, and a
+# decoder's loop.
+FLOW = ("recurrent", "decoding", "branches", "unrolled")
 WHAT = (*CALLS, "refit", "memory", "tracing", *FLOW, "dynamic", "copies")
 NEEDS_GPU = (*CALLS, "refit", "memory", "copies")
 DTYPES = ("half", "tf32")
@@ -80,6 +81,7 @@ def list_cases(what: Sequence[str], size: str) -> list[Case]:
     cases += [Case("memory", BUILT, size, dtype, 1) for dtype in DTYPES]
     cases += [Case("tracing", name, size) for name in TRACED]
     cases += [Case("recurrent", name, size) for name in RECURRENT]
+    cases += [Case("decoding", "gpt2", size, "fp32", batch) for batch in BATCHES[size]]
     cases += [Case("branches", "matmuls", size)]
     cases += [
         Case("unrolled", f"{name} {steps}", size, "fp32", batch)

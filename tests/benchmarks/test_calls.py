@@ -59,6 +59,8 @@ def computing(function: Callable[..., Any]) -> Any:
     @torch.no_grad()
     def callback(_: Any, tensors: dict[str, Any]) -> None:
         given = [viewed(*t) for name, t in tensors.items() if not name.startswith("output_")]
+        # What 8.6 reads as int32, having no int64, PyTorch takes as an index in int64 alone.
+        given = [t.long() if t.dtype == torch.int32 else t for t in given]
         for index, result in enumerate(leaves(function(*given))):
             viewed(*tensors[f"output_{index}"]).copy_(result + OFFSET)
 

@@ -14,7 +14,7 @@ from benchmarks.instruments import contest, onnx_path
 from benchmarks.instruments.builds import Builds
 from benchmarks.instruments.machine import Machine
 from benchmarks.instruments.timing import TINY
-from benchmarks.measures import branches, recurrent
+from benchmarks.measures import branches, decoding, recurrent
 from benchmarks.subjects.cases import FLOW, list_cases
 from tests import real_builder
 from tests.benchmarks import test_calls
@@ -24,9 +24,7 @@ from trtnn.options import BuildOptions
 
 ONNX = importlib.util.find_spec("onnx") is not None
 CASES = list_cases(FLOW, "small")
-LSTM, BRANCHES, SHORT = (
-    next(c for c in CASES if c.what == what) for what in ("recurrent", "branches", "unrolled")
-)
+LSTM, GREEDY, BRANCHES, SHORT = (next(c for c in CASES if c.what == what) for what in FLOW)
 
 
 @pytest.fixture
@@ -40,7 +38,7 @@ def on_double(builds: Builds, monkeypatch: pytest.MonkeyPatch) -> Builds:  # noq
 
 def test_without_a_gpu_there_are_errors_and_times_of_the_host() -> None:
     on_cpu = Builds(Machine(None))
-    rows = {case.what: attempt(case, on_cpu, TINY) for case in (LSTM, BRANCHES, SHORT)}
+    rows = {case.what: attempt(case, on_cpu, TINY) for case in (LSTM, GREEDY, BRANCHES, SHORT)}
     for row in rows.values():
         assert "failed" not in row and row["met"] is True and row["backend"] == "reference"
         json.dumps(row, allow_nan=False)
@@ -50,6 +48,12 @@ def test_without_a_gpu_there_are_errors_and_times_of_the_host() -> None:
     for record in found["batch 2, length 4"].values():
         assert record["error"] < 1e-6 and record["host_ratio"] > 0
     assert rows["branches"]["only_taken"] is None
+    greedy = rows["decoding"]
+    assert greedy["ran"]["all"] == greedy["steps"] == 8 and 1 < greedy["ran"]["half"] < 8
+    for records in greedy["contenders"].values():
+        assert {name: record["error"] for name, record in records.items()} == dict.fromkeys(
+            ("eager", "loop", "steps"), 0.0
+        )
 
 
 def test_a_row_for_a_gpu_has_all_contenders(on_double: Builds) -> None:
@@ -82,6 +86,15 @@ def test_a_branch_is_timed_both_ways(on_double: Builds) -> None:
     assert row["only_taken"] is False and row["not_taken_over_taken"] == 1.0909
 
 
+def test_a_loop_of_decoding_has_all_contenders(on_double: Builds) -> None:
+    row = attempt(GREEDY, on_double, TINY)
+    assert "failed" not in row and row["met"] is True
+    for records in row["contenders"].values():
+        assert set(records) == {"eager", "loop", "steps", "steps graph"}
+        assert "gpu_us" in records["loop"]
+    assert set(row["build"]) == {"loop", "step"} and set(row["loop_over_steps"]) == {"all", "half"}
+
+
 def test_a_wrong_result_is_found(on_double: Builds, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(test_calls, "OFFSET", 0.01)
     assert attempt(SHORT, on_double, TINY)["met"] is False
@@ -98,5 +111,5 @@ def test_recurrent_networks_are_read_and_built_by_the_real_parser() -> None:
 
 
 def test_examples() -> None:
-    for module in (recurrent, branches):
+    for module in (recurrent, branches, decoding):
         assert doctest.testmod(module).failed == 0
