@@ -1,5 +1,5 @@
 # Every target does its own set-up in .venv: `make demo` and `make test` work on a fresh machine.
-.PHONY: demo test coverage builds fuzz lint format clean
+.PHONY: demo test coverage builds fuzz docs lint format clean
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -32,6 +32,11 @@ builds: $(VENV)/dev.stamp
 # printed as Python, shrunk; SEED= repeats a run.
 fuzz: $(VENV)/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.search $(MINUTES) $(SEED)
+
+# The documentation, into site/, when every block of it has run.
+docs: $(VENV)/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/docs
+	$(BIN)/mkdocs build
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check

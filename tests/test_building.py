@@ -329,16 +329,3 @@ def test_what_loads_a_file_imports_without_locks_of_files() -> None:
     run = [sys.executable, "-c", program, "/dev/null"]
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("this platform has no locks of files\n", "")
-
-
-@pytest.mark.usefixtures("real")
-def test_the_readme_builds_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, section = (ROOT / "README.md").read_text().split("## One file for many GPUs\n")
-    code = section.partition("```python\n")[2].partition("```")[0]
-    monkeypatch.chdir(tmp_path)
-    exec(code, {})
-    shapes = {"resnet18": [["batch", 3, 224, 224]], "bert": [["batch", "length"]] * 2}
-    for name, wanted in shapes.items():
-        manifest = manifest_in(tmp_path / f"{name}.trtnn")
-        assert [tensor["shape"] for tensor in manifest["inputs"]] == wanted
-        assert manifest["engine"]["compute_capabilities"] == ["8.6", "8.9", "12.0"]
