@@ -16,7 +16,7 @@ PACKAGE = ROOT / "trtnn"
 FILES = sorted(PACKAGE.rglob("*.py"))
 CHECKED = sorted(
     path
-    for folder in ("trtnn", "tests", "benchmarks", "examples")
+    for folder in ("trtnn", "tests", "benchmarks", "examples", "docs")
     for path in (ROOT / folder).rglob("*.py")
 )
 
