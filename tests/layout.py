@@ -38,8 +38,8 @@ ROWS = (
     "cache",
     "precision tools",
     "host",
-    "module functional compiled lazy loading settings compiler quantizing checking building "
-    "reporting vocabulary commands cli __main__",
+    "plugins module functional compiled lazy loading settings compiler quantizing checking "
+    "building reporting vocabulary commands cli __main__",
 )
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row.split()}
 # The one arrow that runs back, for types alone: an op's ``lower`` names what it is lowered to.

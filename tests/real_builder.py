@@ -41,6 +41,7 @@ needs_builder = pytest.mark.skipif(ABSENT, reason="needs the tensorrt-rtx packag
 GPU = ("8.9",)  # takes all types but FP4
 # What this builder lacks and TensorRT has, by op: such rows are refused, at the user's line.
 LACKS = {
+    "Plugin": r'TensorRT for RTX .* has no plugins(.|\n)*\n  at .*(.|\n)*backend="tensorrt"',
     "NonZero": r'TensorRT for RTX .* has no NonZero(.|\n)*\n  at .*(.|\n)*backend="tensorrt"',
 }
 HALF, BFLOAT, FLOAT = torch.float16, torch.bfloat16, torch.float32

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from trtnn.loading import load as load
     from trtnn.module import Module as Module
     from trtnn.ops.registering import register as register
+    from trtnn.plugins import plugin as plugin
     from trtnn.precision.calibrators import calibration_data as calibration_data
     from trtnn.precision.policy import Precision as Precision
     from trtnn.precision.sparsity import sparsify as sparsify
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from trtnn.tools.bundle import Report as Report
     from trtnn.tools.findings import CheckReport as CheckReport
     from trtnn.tracing.regions import autocast as autocast
+    from trtnn.trt.user_libraries import load_plugins as load_plugins
     from trtnn.vocabulary import supported as supported
 
 __version__ = "0.1.0"
@@ -74,6 +76,8 @@ _HOMES = {
     "Precision": "precision.policy",
     "autocast": "tracing.regions",
     "load": "loading",
+    "load_plugins": "trt.user_libraries",
+    "plugin": "plugins",
     "register": "ops.registering",
     "supported": "vocabulary",
     "calibration_data": "precision.calibrators",

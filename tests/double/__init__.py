@@ -11,6 +11,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+from tests.double import plugins
 from tests.double.basics import (
     Dims,
     HostMemory,
@@ -49,6 +50,7 @@ __all__ = [
 ]
 
 BEHAVIOURS: Mapping[str, type] = {
+    **plugins.BEHAVIOURS,
     "Builder": Builder,
     "Dims": Dims,
     "EngineInspector": EngineInspector,
@@ -107,7 +109,7 @@ def load(version: str) -> Any:
     module._surface = surface
     module.volume = lambda shape: volume(tuple(shape))
     module.nptype = number_type
-    module.init_libnvinfer_plugins = lambda logger, namespace: True
+    plugins.install(module)
     return module
 
 

@@ -30,6 +30,7 @@ COMPUTING = frozenset(
         "ITopKLayer",
         "IParametricReLULayer",
         "IGridSampleLayer",
+        "IPluginV2Layer",
     }
 )
 UNSIGNED = frozenset({"ICastLayer", "IIdentityLayer"})  # what gives an output of UINT8

@@ -39,6 +39,8 @@ ADDS: dict[str, tuple[str, str]] = {
     "add_one_hot": ("IOneHotLayer", "@ @ @ axis"),
     "add_padding_nd": ("IPaddingLayer", "@ pre_padding_nd post_padding_nd"),
     "add_parametric_relu": ("IParametricReLULayer", "@ @"),
+    "add_plugin_v2": ("IPluginV2Layer", "@* plugin"),
+    "add_plugin_v3": ("IPluginV3Layer", "@* @* plugin"),
     "add_pooling_nd": ("IPoolingLayer", "@ type window_size_nd"),
     "add_quantize": ("IQuantizeLayer", "@ @ to_type"),
     "add_ragged_softmax": ("IRaggedSoftMaxLayer", "@ @"),

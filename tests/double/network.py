@@ -8,6 +8,7 @@ from typing import Any
 from tests.double.factory import ADDS, LATER, OUTPUTS, TENSOR, TENSORS, defaults, ranked_defaults
 from tests.double.facts import Refused, RuleError, Violation
 from tests.double.inference import facts, infer
+from tests.double.plugins import outputs_of
 from tests.double.surface import Plain
 from tests.double.weights import identity
 
@@ -76,7 +77,8 @@ class Network(Plain):
             ranked = ranked_defaults(kind, [0] * len(tensors))
         every = {**self._defaults.get(kind, {}), **ranked, **attributes}
         layer = self._surface.new(kind, self, kind, len(self._layers), every)
-        for index in range(OUTPUTS.get(kind, 1)):
+        made = attributes.get("plugin")
+        for index in range(OUTPUTS.get(kind, 1) if made is None else outputs_of(made)):
             name = f"{layer._name}_output" if index == 0 else f"{layer._name}_output_{index}"
             layer._outputs.append(self._surface.new("ITensor", self, name, layer, index))
         for index, tensor in enumerate(tensors):
@@ -102,6 +104,10 @@ class Network(Plain):
 
     def add_if_conditional(self) -> Any:
         return self._surface.new("IIfConditional", self)
+
+    def add_plugin(self, given: Any, *ahead: bool) -> Any:
+        inputs, shape_inputs, plugin = given if isinstance(given, tuple) else given(*ahead)
+        return self.add_plugin_v3(inputs, shape_inputs, plugin)
 
     def mark_output(self, tensor: Any) -> None:
         if tensor.is_network_input:

@@ -104,8 +104,10 @@ def array(value: Any) -> Any:
     refuse(value, "numpy.ndarray")
 
 
-def buffer(value: Any) -> bytes:
+def buffer(value: Any) -> Any:
     """Take what has the buffer protocol."""
+    if isinstance(value, numpy.ndarray):  # its type counts, for the field of a plugin
+        return value
     if isinstance(value, (bytes, bytearray, memoryview)) or type(value).__name__ == "IHostMemory":
         return bytes(value)
     refuse(value, "a buffer")
@@ -147,6 +149,7 @@ SIMPLE: dict[str, Converter] = {
     "numpy.ndarray": array,
     "buffer": buffer,
     "collections.abc.Buffer": buffer,
+    "typing_extensions.Buffer": buffer,
     "tuple": plain(tuple),
     "list": plain(list),
     "bytes": plain(bytes),

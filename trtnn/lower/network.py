@@ -15,6 +15,7 @@ from trtnn.lower.layers import DOUBLE, EIGHT_BITS, Handle, ITensor, Operand
 from trtnn.lower.naming import shortened, value_names
 from trtnn.lower.particular import Particular
 from trtnn.lower.picking import Picking
+from trtnn.lower.plugins import Plugins
 from trtnn.lower.quantization import Quantization, loose_nodes
 from trtnn.lower.recipes import Stored, named, stored
 from trtnn.lower.scopes import Enter, Scopes, require_silence, used_values
@@ -30,7 +31,7 @@ __all__ = ["ITensor", "Net", "lower"]
 INT32 = torch.iinfo(torch.int32)
 
 
-class Net(Windows, Picking, Quantization, Particular, Scopes):
+class Net(Windows, Picking, Quantization, Particular, Plugins, Scopes):
     """A TensorRT network under construction, with everything that must live until it is built."""
 
     def __init__(self, library: TensorRT, network: Any, graph: Graph) -> None:

@@ -37,6 +37,7 @@ from trtnn.ops.negation import *
 from trtnn.ops.normalization import *
 from trtnn.ops.norms import *
 from trtnn.ops.padding import *
+from trtnn.ops.plugins import *
 from trtnn.ops.pointwise import *
 from trtnn.ops.pooling import *
 from trtnn.ops.positioning import *

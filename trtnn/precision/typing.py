@@ -15,6 +15,7 @@ from trtnn.ops.arithmetic import HALVES, Cast, Elementwise, Scaled
 from trtnn.ops.creation import Full
 from trtnn.ops.normalization import BatchNorm
 from trtnn.ops.op import Spec
+from trtnn.ops.plugins import Plugin
 from trtnn.ops.quantization import QuantizeDequantize
 from trtnn.precision.doubles import DOUBLE, narrowed
 from trtnn.precision.islands import Islands
@@ -161,7 +162,7 @@ class _Typing:
 
     def _node(self, node: Node) -> None:
         inputs, outputs = floats(operands_of(node)), floats(node.outputs)
-        if graphs_in(node.op):
+        if graphs_in(node.op) or isinstance(node.op, Plugin):
             self._record(node, None)
             return
         if not inputs and not outputs:

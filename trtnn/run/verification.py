@@ -14,6 +14,7 @@ from trtnn.errors import BuildError, VerifyWarning, WrongEngineError
 from trtnn.graph.graph import Graph, Node, Value, all_nodes
 from trtnn.graph.interpreter import run
 from trtnn.ops.movement import Shuffle
+from trtnn.ops.plugins import Plugin
 from trtnn.run.bars import REFUSED, Results, VagueError, measure, ranked, relative
 from trtnn.run.rounding import kind_of, own, widened, without_tf32
 from trtnn.run.samples import CPU, draws, require_indices, sizes_of
@@ -49,6 +50,11 @@ def verify(engine: Engine, subject: Subject, *, build_seconds: float = 0.0) -> V
         return Verified(why=why)
     if drawing := next((n for n in all_nodes(subject.source) if n.op.draws), None):
         found = Verified(why=f"{drawing.label} draws random numbers: no two runs give the same")
+        warn_user(f"the engine is not verified: {found.why}", VerifyWarning)
+        return found
+    plugins = (n.op for n in all_nodes(subject.source) if isinstance(n.op, Plugin))
+    if alone := next((op for op in plugins if op.meaning is None), None):
+        found = Verified(why=f"{alone.title} has no reference=: nothing to hold it against")
         warn_user(f"the engine is not verified: {found.why}", VerifyWarning)
         return found
     start = time.perf_counter()

@@ -27,6 +27,7 @@ from trtnn.trt.identity import RTX, TENSORRT, TITLES, package_of, title_of
 from trtnn.trt.kernels import Kernels
 from trtnn.trt.listening import Log, watching
 from trtnn.trt.memory_formats import check_format, require_format
+from trtnn.trt.plugins import Plugins, plugins_of
 from trtnn.trt.progress import display, uninterrupted
 from trtnn.trt.refitting import give_weights
 from trtnn.trt.stacks import on_a_deep_stack
@@ -152,6 +153,16 @@ class TensorRT:
         # Else it is "Unnamed Network 0", 1 and so on, in the plan too: equal builds would differ.
         network.name = "trtnn"
         return network
+
+    @property
+    def plugins(self) -> Plugins:
+        """The plugins of this TensorRT in this process."""
+        return plugins_of(self.trt, self.log, self._plugins_in_python)
+
+    def _plugins_in_python(self) -> Any:
+        """Return the module by which plugins are written in Python; a double has its own."""
+        own = vars(self.trt).get("plugin")
+        return own if own is not None else importlib.import_module("tensorrt.plugin")
 
     def weights(self, array: Any, dtype: str) -> Any:
         """Return weights that refer to ``array`` (NumPy, or a torch tensor for bfloat16)."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tests.double.facts import Case, Facts
+from tests.double.plugins import plugin_layer
 from tests.double.rules import creation, flow, indexing, matrices, movement, pointwise, windows
 
 Rule = Callable[[Case], list[Facts]]
@@ -47,6 +48,8 @@ RULES: dict[str, Rule] = {
     "IRotaryEmbeddingLayer": matrices.rotary_embedding,
     "IOneHotLayer": indexing.one_hot,
     "IAssertionLayer": matrices.assertion,
+    "IPluginV2Layer": plugin_layer,
+    "IPluginV3Layer": plugin_layer,
     "IConstantLayer": creation.constant,
     "IShapeLayer": creation.shape_of,
     "IFillLayer": creation.fill,

@@ -1,0 +1,147 @@
+"""``plugin``: a layer by the name of its creator in TensorRT's registry, as a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+import torch
+
+from trtnn.errors import DTypeError, OptionError, UnsupportedError
+from trtnn.flow.bodies import Index, filled, recorder_for, traced
+from trtnn.ops.op import Spec, spec_of
+from trtnn.ops.plugins import GIVEN, TAKEN, Plugin, require_declared, require_types, results_of
+from trtnn.trt.fields import Entries, shown
+from trtnn.trt.plugins import Key
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class PluginFunction:
+    """A plugin with its fields, to be called on tensors; ``plugin`` makes it."""
+
+    key: Key
+    infer: Function
+    reference: Function | None
+    fields: tuple[tuple[str, Any], ...]
+
+    @property
+    def __name__(self) -> str:
+        return self.key.name
+
+    @property
+    def title(self) -> str:
+        """What errors call it."""
+        return f"plugin {self.key}"
+
+    def __call__(self, *inputs: torch.Tensor) -> Any:
+        """Return what the plugin gives: what ``infer`` returns, with its entries.
+
+        Raises:
+            DTypeError: An input is no tensor, or of a type that plugins do not take; or ``infer``
+                says a type that they do not give.
+            UnsupportedError: It is called on tensors themselves, and has no reference.
+        """
+        for index, tensor in enumerate(inputs):
+            if not isinstance(tensor, torch.Tensor):
+                raise DTypeError(f"{self.title}: input {index} is {tensor!r}; expected a tensor")
+        specs = list(map(spec_of, inputs))
+        require_types(self.title, "input", specs, TAKEN)
+        recorder = recorder_for(inputs)
+        if recorder is None:
+            return self._computed(*inputs)
+        body = traced(recorder, f"infer= of {self.title}", self.infer, specs)
+        if not body.graph.outputs or not all(isinstance(leaf, Index) for leaf in body.leaves):
+            raise DTypeError(f"{self.title}: infer= returned no tensors, or other values too")
+        made = recorder.record(self._op(specs, [v.spec for v in body.graph.outputs]), inputs)
+        return filled(body, made)
+
+    def _op(self, inputs: list[Spec], outputs: list[Spec]) -> Plugin:
+        require_types(self.title, "result", outputs, GIVEN)
+        return Plugin(
+            *self.key,
+            self.fields,
+            tuple(spec.dtype for spec in inputs),
+            tuple(spec.shape for spec in outputs),
+            tuple(spec.dtype for spec in outputs),
+            self.reference,
+        )
+
+    def _computed(self, *inputs: torch.Tensor) -> Any:
+        """Return what the reference gives; it is held to ``infer`` here too."""
+        if self.reference is None:
+            raise UnsupportedError(
+                f"{self.title}: only an engine computes it: it has no reference",
+                hint="give a function of its inputs that does: reference=",
+            )
+        declared = [spec_of(x) for x in results_of(self.title, "infer=", self.infer(*inputs))]
+        require_types(self.title, "result", declared, GIVEN)
+        results = self.reference(*inputs)
+        found = [spec_of(x) for x in results_of(self.title, "reference=", results)]
+        shapes, dtypes = [spec.shape for spec in declared], [spec.dtype for spec in declared]
+        require_declared(self.title, found, shapes, dtypes)
+        return results
+
+
+def plugin(
+    name: str,
+    version: str = "1",
+    namespace: str = "",
+    *,
+    infer: Function,
+    reference: Function | None = None,
+    **fields: Any,
+) -> PluginFunction:
+    """Return a plugin of TensorRT's registry as a function of tensors, for ``forward`` to call.
+
+    Args:
+        name: The creator's: one that TensorRT has itself, one of a library that
+            ``trtnn.load_plugins`` loaded, or one that was registered in Python (with TensorRT 10
+            and later by ``tensorrt.plugin`` too).
+        version: The creator's.
+        namespace: The creator's.
+        infer: A function of the same inputs that returns tensors of the shapes and dtypes of the
+            results; what is in them does not count, as for ``torch.library.register_fake``.
+        reference: A function of the same inputs that computes the same with PyTorch. Without one
+            the plugin runs in engines alone, and none that holds it can be verified.
+        fields: What the creator is told: numbers, texts, several numbers, NumPy arrays. All that
+            it lists have to be given; None leaves one to it.
+
+    Raises:
+        OptionError: A name is no text, or a field is none of these. That there is no such creator,
+            or that it lists other fields, is an error of ``trtnn.compile`` at the call's line.
+
+    TensorRT for RTX has no plugins. On TensorRT 8.6 a plugin gets int64 values as int32.
+
+    >>> relu = plugin("LReLU_TRT", infer=torch.empty_like, reference=torch.relu, negSlope=0.0)
+    >>> relu(torch.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+    for what, text in (("name", name), ("version", version), ("namespace", namespace)):
+        if not isinstance(text, str) or (what == "name" and not text):
+            raise OptionError(f"plugin: expected a str as {what}, got {text!r}")
+    for what, function in (("infer", infer), ("reference", reference)):
+        if not callable(function) and (what == "infer" or function is not None):
+            raise OptionError(f"plugin {name}: expected a function as {what}, got {function!r}")
+    told = tuple((key, _field(name, key, value)) for key, value in fields.items())
+    return PluginFunction(Key(name, version, namespace), infer, reference, told)
+
+
+def _field(plugin: str, name: str, value: Any) -> Any:
+    """Return the value of a field in the one form that it has inside."""
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, (numpy.bool_, numpy.integer, numpy.floating)):
+        return value.item()
+    if isinstance(value, numpy.ndarray):
+        return Entries(str(value.dtype), tuple(value.reshape(-1).tolist()))
+    if isinstance(value, (tuple, list)) and all(type(v) in (bool, int, float) for v in value):
+        return tuple(value)
+    raise OptionError(
+        f"plugin {plugin}: the field {name!r} is {shown(value)} of {type(value).__name__}; "
+        "expected a number, a str, several numbers or a NumPy array",
+        hint="a field is fixed when the engine is built: what a call gives is an input",
+    )
