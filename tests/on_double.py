@@ -18,7 +18,7 @@ from trtnn.trt.library import TensorRT
 
 
 def on_double(
-    version: str,
+    version: Any,
     function: Any,
     inputs: Any,
     runner: Any = Runner,
@@ -27,8 +27,12 @@ def on_double(
     max_contexts: int = 4,
     **how: Any,
 ) -> tuple[CompiledModule, Any]:
-    """Return the model, and the runner that it calls; ``how`` it runs."""
-    library = TensorRT(double.load(version))
+    """Return the model, and the runner that it calls; ``how`` it runs.
+
+    Args:
+        version: Of the double, or a double itself.
+    """
+    library = TensorRT(double.load(version) if isinstance(version, str) else version)
     traced = trtnn.trace(function, inputs)
     graph = optimize(traced, library)
     engine = build(graph, library, options or BuildOptions())

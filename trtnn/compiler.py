@@ -24,6 +24,7 @@ from trtnn.graph.graph import Graph
 from trtnn.graph.holding import drop_unused, map_held
 from trtnn.graph.notes import noted
 from trtnn.lazy import LazyModule
+from trtnn.lower.plugins import keys_of
 from trtnn.ops.op import Spec
 from trtnn.options import BuildOptions, RuntimeOptions
 from trtnn.precision.border import given_as, traced_as
@@ -42,6 +43,7 @@ from trtnn.run.subject import Call, Subject, require_verify, subject_of
 from trtnn.run.verification import verify as verify_engine
 from trtnn.run.watching import Watched
 from trtnn.saved.description import describe, gpu_of
+from trtnn.saved.promises import inferred_asked, require_inferred
 from trtnn.settings import (
     Settings,
     choose,
@@ -243,6 +245,7 @@ def _model(
     """Build a model of a typed graph, or find it; ``known`` is what else is known of it."""
     accumulate = settings.precision.accumulate
     lowered, parameters = optimize(graph, library, accumulate=accumulate), _parameters(module)
+    keys = keys_of(lowered)
     judged = {"tf32": settings.tf32, "verify": settings.verify}
     subject = subject_of(module, graph, lowered, device, signature, call, **judged)
     runner = _runner(module, settings, library, device, lowered, subject)
@@ -262,6 +265,7 @@ def _model(
         timing_digest=engine.timing_digest,
         verified=engine.verified,
         capabilities=_own_capability(library, gpu_of(device)),
+        plugins=library.plugins.in_plan(keys, settings.options) if keys else (),
         **settings.described(),
     )
     return CompiledModule(graph, signature, parameters, runner, engine, facts, **known)
@@ -284,8 +288,9 @@ def _runner(
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
         engine = _engine(module, settings, library, device, lowered, subject, debug)
         shown = lowered.outputs[: len(lowered.outputs) - debug]
+        asks = inferred_asked(replace(lowered, outputs=shown)) if keys_of(lowered) else None
         lowered = replace(lowered.boundary(), outputs=shown)  # the engine has the weights now
-        return runner_for(lowered)(
+        runner = runner_for(lowered)(
             engine,
             lowered,
             device,
@@ -294,6 +299,8 @@ def _runner(
             execution=settings.execution,
             memory=settings.memory,
         )
+        runner.verify = asks
+        return runner
 
 
 def prepare(
@@ -394,6 +401,8 @@ def _engine(
             debug=debug,
             **how,
         )
+        if keys_of(graph) and not debug:
+            require_inferred(graph, engine)
         if subject is not None:  # before the cache may have it
             seconds = time.perf_counter() - start
             engine.verified = verify_engine(engine, subject, build_seconds=seconds)

@@ -16,13 +16,18 @@ from trtnn.engine.verified import Verified
 from trtnn.errors import AbsentError, OptionError
 from trtnn.options import RuntimeOptions
 from trtnn.run.allocating import runner_for
-from trtnn.run.prepared import Prepared
-from trtnn.run.runner import Runner, Verify
-from trtnn.saved.agreement import require_agreement, require_shapes
-from trtnn.saved.border import Border, border_of
+from trtnn.saved.agreement import require_agreement
+from trtnn.saved.border import border_of
 from trtnn.saved.description import gpu_of, restore
 from trtnn.saved.file import read
-from trtnn.saved.fit import package_of, require_fit, require_host_code_allowed, require_valid
+from trtnn.saved.fit import (
+    package_of,
+    require_fit,
+    require_host_code_allowed,
+    require_plugins,
+    require_valid,
+)
+from trtnn.saved.promises import sizes_asked
 from trtnn.trt.library import TensorRT
 
 
@@ -57,7 +62,8 @@ def load(
         OptionError: ``execution``, ``max_contexts``, ``memory``, ``log_level`` or ``runtime`` is
             none that this TensorRT has.
         LoadError: The file is damaged or no saved model; or was made for another GPU, TensorRT or
-            platform; or holds code for the host, which was not allowed.
+            platform; or holds code for the host, which was not allowed; or needs a plugin that
+            this process does not have, which the error names.
         AbsentError: TensorRT is not installed, or there is no GPU.
         BuildError: TensorRT refuses the plan; carries its log lines.
         OSError: There is no such file, or it cannot be read.
@@ -77,6 +83,7 @@ def load(
     gpu = gpu_of(place)
     require_fit(manifest, str(path), version=library.target.version, gpu=gpu)
     require_host_code_allowed(manifest, str(path), allowed=allow_host_code)
+    require_plugins(manifest, str(path), library)
     require_valid(library, str(path), saved.plan)
     keep_kernels(library, gpu)
     model = restore(manifest)
@@ -98,26 +105,10 @@ def load(
             execution=manifest["execution"],
             memory=memory,
         )
-    runner.verify = _verification(border, str(path))
+    runner.verify = sizes_asked(border, str(path))
     return CompiledModule(
         model.graph, model.signature, model.parameters, runner, engine, lambda: dict(manifest)
     )
-
-
-def _verification(border: Border, path: str) -> Verify:
-    """Return what asks TensorRT, once for each combination of sizes, what it will write."""
-    fixed = [tensor for tensor in border.outputs if not tensor.counted]
-
-    def verify(runner: Runner, prepared: Prepared) -> None:
-        with runner.on_device():
-            context = runner.take(prepared)
-            try:
-                expected = [shape for shape, _ in prepared.outputs]
-                require_shapes(fixed, expected, path, context.handle.get_tensor_shape)
-            finally:
-                runner.pool.put(context)
-
-    return verify
 
 
 def _device(device: Any) -> torch.device:

@@ -19,14 +19,14 @@ from trtnn.engine.engine import Engine
 from trtnn.engine.refit import make_refittable
 from trtnn.engine.verified import Verified
 from trtnn.graph.graph import Graph, Node, all_nodes
-from trtnn.ops.op import Spec
+from trtnn.lower.plugins import keys_of
 from trtnn.options import BuildOptions
 from trtnn.run.subject import Subject
 from trtnn.run.verification import verify
 from trtnn.saved.agreement import require_agreement
-from trtnn.saved.border import Border, Described
 from trtnn.saved.description import gpu_of
 from trtnn.saved.fit import platform_of
+from trtnn.saved.promises import border_of_graph
 from trtnn.sizes.dims import symbols
 from trtnn.sizes.expressions import SizeSymbol
 from trtnn.source import PACKAGE
@@ -75,7 +75,7 @@ def find_or_build(
 
     def use(entry: Entry) -> Engine:
         engine = Engine(entry.plan, library, host_code=bool(options.version_compatible))
-        require_agreement(_border(graph), "the plan in the cache", library, engine.handle)
+        require_agreement(border_of_graph(graph), "the plan in the cache", library, engine.handle)
         engine.timing_digest = entry.summary.timing_digest
         make_refittable(engine, graph, options)
         if entry.summary.verified is not None:
@@ -103,18 +103,6 @@ def _is_open(engine: Engine, subject: Subject) -> bool:
     return found is None or (not found and subject.given is not None)
 
 
-def _border(graph: Graph) -> Border:
-    """Return what the engine of a graph takes and gives."""
-
-    def described(name: str, spec: Spec) -> Described:
-        dtype = str(spec.dtype).removeprefix("torch.")
-        return Described(name, dtype, spec.shape, graph.formats.get(name))
-
-    inputs = tuple(described(value.name, value.spec) for value in graph.inputs)
-    outputs = (described(f"output_{i}", value.spec) for i, value in enumerate(graph.outputs))
-    return Border(inputs, tuple(outputs), graph.hosts, graph.dims)
-
-
 def gpu_facts(device: torch.device) -> dict[str, Any] | None:
     """Return what a plan depends on of a GPU: name, compute capability, multiprocessors, memory."""
     facts = gpu_of(device)
@@ -138,9 +126,13 @@ def engine_key(
 
     Returns:
         None where a part cannot be told: an algorithm selector, an op that is not trtnn's own, a
-        plugin library that cannot be read. Such a plan belongs in no cache.
+        plugin library that cannot be read, a plugin that neither TensorRT itself brought when it
+        was asked to nor ``load_plugins``. Such a plan belongs in no cache.
     """
     if options.algorithm_selector is not None or any(map(_is_foreign, all_nodes(graph))):
+        return None
+    keys = keys_of(graph)
+    if not all(library.plugins.is_told(key) for key in keys):
         return None
     try:
         libraries = map(Path, options.plugins_to_serialize or ())
@@ -161,6 +153,7 @@ def engine_key(
         "source": source,
         "tensorrt": [library.target.version, *_wheels()],
         "plugins": plugins,
+        "creators": [library.plugins.described(key) for key in keys],
         "gpu": None if compatible else gpu,
         "platform": platform_of(),
     }

@@ -21,7 +21,13 @@ from trtnn.options import RuntimeOptions
 from trtnn.saved.agreement import require_agreement, require_shapes
 from trtnn.saved.border import border_of
 from trtnn.saved.file import read
-from trtnn.saved.fit import package_of, require_fit, require_host_code_allowed, require_valid
+from trtnn.saved.fit import (
+    package_of,
+    require_fit,
+    require_host_code_allowed,
+    require_plugins,
+    require_valid,
+)
 from trtnn.trt.library import TensorRT
 
 EXECUTIONS = ("sync", "async")
@@ -88,6 +94,7 @@ class HostModel:
         library = TensorRT(log_level=log_level, package=package_of(saved.manifest), runtime=runtime)
         gpu = _gpu(cuda, device)
         require_fit(saved.manifest, where, version=library.target.version, gpu=gpu)
+        require_plugins(saved.manifest, where, library)
         require_valid(library, where, saved.plan)
         keep_kernels(library, gpu)
         self.path, self.device, self.execution = where, device, execution

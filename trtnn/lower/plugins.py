@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from trtnn.errors import BuildError, DTypeError, ShapeError, UnsupportedError
+from trtnn.graph.graph import Graph, all_nodes
 from trtnn.lower.layers import ITensor, Layers, Operand
 from trtnn.ops.op import Spec
+from trtnn.ops.plugins import Plugin
 from trtnn.trt.plugins import Key
 
-if TYPE_CHECKING:
-    from trtnn.ops.plugins import Plugin
+
+def keys_of(graph: Graph) -> tuple[Key, ...]:
+    """Return the creators of a graph's plugins, each once."""
+    ops = [node.op for node in all_nodes(graph) if isinstance(node.op, Plugin)]
+    return tuple(dict.fromkeys(Key(op.creator, op.version, op.namespace) for op in ops))
 
 
 class Plugins(Layers):

@@ -92,6 +92,7 @@ def describe(
     timing_digest: str | None = None,
     capabilities: Sequence[str] = (),
     verified: Verified | None = None,
+    plugins: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return the manifest of a compiled model, without what ``saved.file.write`` adds.
 
@@ -101,6 +102,7 @@ def describe(
         timing_digest: The SHA-256 of the timing cache that the build started from.
         capabilities: The GPUs that a plan of TensorRT for RTX is for, by compute capability.
         verified: What was found when the engine ran beside its graph; None: nobody looked.
+        plugins: What the plan has of plugins, as ``plugins_in`` says.
 
     Raises:
         UnsupportedError: It has a constant, a result or a structure that a file cannot hold; the
@@ -124,6 +126,7 @@ def describe(
             "timing_digest": timing_digest,
         },
         "verified": None if verified is None else verified.described(),
+        "plugins": list(plugins),
         **_interface(graph, signature, parameters),
         "graph": str(graph),
     }

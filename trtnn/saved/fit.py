@@ -10,6 +10,7 @@ from typing import Any
 from trtnn.errors import LoadError
 from trtnn.trt.identity import RTX, TENSORRT, TITLES
 from trtnn.trt.library import TensorRT
+from trtnn.trt.plugins import Key
 
 
 def platform_of() -> dict[str, str]:
@@ -70,6 +71,31 @@ def require_valid(library: TensorRT, path: str, plan: bytes) -> None:
             + (f": {', '.join(reasons)}" if reasons else ""),
             stacklevel=3,
         )
+
+
+def require_plugins(manifest: Mapping[str, Any], path: str, library: TensorRT) -> None:
+    """Raise LoadError where a plan has a plugin that this process lacks, or has of other code."""
+    for entry in manifest.get("plugins", ()):
+        if not entry["needed"]:
+            continue
+        key, home = Key(entry["name"], entry["version"], entry["namespace"]), entry["library"]
+        known = library.plugins
+        if not known.has(key):
+            source = f"of the library {home['name']}" if home else "which no library brought"
+            raise LoadError(
+                f"{path}: the engine has the plugin {key}, {source}, and this process has none",
+                hint=f"load it first: trtnn.load_plugins({home['name']!r})"
+                if home
+                else "register its creator first, as where the model was compiled",
+            )
+        found = known.origins.get(key)
+        if home and (found is None or found.sha256 != home["sha256"]):
+            here = f"SHA-256 {found.sha256[:12]}..." if found else "a library unknown to trtnn"
+            raise LoadError(
+                f"{path}: the plugin {key} is of {home['name']}, SHA-256 {home['sha256'][:12]}..., "
+                f"and here of {here}",
+                hint="give that library to trtnn.load_plugins, or compile the model again here",
+            )
 
 
 def require_host_code_allowed(manifest: Mapping[str, Any], path: str, *, allowed: bool) -> None:

@@ -197,7 +197,7 @@ KINDS = "POSITIONAL_ONLY POSITIONAL_OR_KEYWORD VAR_POSITIONAL KEYWORD_ONLY VAR_K
 PARAMETER = {"name": IDENTIFIER, "kind": _one_of(*KINDS)}
 FORMAT_NAMES = sorted({form for form, _ in FORMATS})
 MEASURED = {"output": COUNT, "norm": TEXT, "error": NUMBER, "rounding": NUMBER, "bar": NUMBER}
-LATER = ("verified",)  # keys that the first files had not
+LATER = ("verified", "plugins")  # keys that the first files had not
 MANIFEST: Mapping[str, Check] = {
     "format": COUNT,
     "versions": _named(_optional(VERSION)),
@@ -229,6 +229,17 @@ MANIFEST: Mapping[str, Check] = {
                 "sizes": _listed(TEXT),
                 "notes": _listed(TEXT),
                 "seconds": NUMBER,
+            }
+        )
+    ),
+    "plugins": _listed(
+        _record(
+            {
+                "name": NAME,
+                "version": TEXT,
+                "namespace": TEXT,
+                "library": _optional(_record({"name": NAME, "sha256": DIGEST})),
+                "needed": FLAG,
             }
         )
     ),

@@ -6,12 +6,13 @@ import ctypes
 import difflib
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from trtnn.errors import BuildError, LoadError, OptionError
+from trtnn.options import BuildOptions
 from trtnn.source import SourceLine
 from trtnn.trt.fields import Entries, Fields, converted, require_listed, type_name
 from trtnn.trt.identity import title_of
@@ -191,7 +192,7 @@ class Plugins:
             LoadError: It brings no creators; or other content was loaded from there before.
         """
         path = path.resolve()
-        library = UserLibrary(path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+        library = UserLibrary(path.name, sha256_of(path))
         if path in self.libraries:
             loaded, keys, _ = self.libraries[path]
             if loaded != library:
@@ -221,16 +222,32 @@ class Plugins:
         return key in self.own or key in self.origins
 
     def described(self, key: Key) -> dict[str, Any]:
-        """Return what a manifest says of a plugin."""
+        """Return what creator a plugin is of, and what library brought it."""
         library = self.origins.get(key)
-        return {
-            **key._asdict(),
-            "library": None if library is None else library.__dict__,
-            "needed": key not in self.ahead,
-        }
+        return {**key._asdict(), "library": None if library is None else asdict(library)}
+
+    def in_plan(self, keys: Sequence[Key], options: BuildOptions) -> list[dict[str, Any]]:
+        """Return what a manifest says of the plugins in a plan.
+
+        A plan that has the kernel itself, or the library, needs neither where it is loaded.
+        """
+        inside = {sha256_of(Path(path)) for path in options.plugins_to_serialize or ()}
+        found = map(self.described, keys)
+        return [
+            {
+                **entry,
+                "needed": key not in self.ahead
+                and (entry["library"] is None or entry["library"]["sha256"] not in inside),
+            }
+            for key, entry in zip(keys, found, strict=True)
+        ]
 
     def has(self, key: Key) -> bool:
         return key in self.keys()
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 _found: dict[int, Plugins] = {}
