@@ -34,7 +34,8 @@ COMPUTING = frozenset(
     }
 )
 UNSIGNED = frozenset({"ICastLayer", "IIdentityLayer"})  # what gives an output of UINT8
-STILL = frozenset({"IConstantLayer", "IShapeLayer"})
+# A trip limit gives no tensor.
+STILL = frozenset({"IConstantLayer", "IShapeLayer", "ITripLimitLayer"})
 FLOWING = frozenset({"IFillLayer"})
 QUANTIZING = frozenset({"IQuantizeLayer", "IDequantizeLayer"})
 

@@ -147,6 +147,18 @@ def test_a_layer_of_every_kind_in_a_step() -> None:
     prove(function, [trtnn.Input((STEPS, 2, 1, 4, 8))], [(torch.randn(3, 2, 1, 4, 8),)])
 
 
+def test_activations_that_rtx_refuses_beside_a_loop() -> None:
+    elu = torch.nn.functional.elu
+
+    def function(x: torch.Tensor, h: torch.Tensor) -> Any:
+        last, rows = trtnn.scan(lambda c, r: (elu(c + r, 0.5), r.half()), h, x, dim=1)
+        return elu(last @ WEIGHT), elu(rows)
+
+    prove(function, [X, H], [(torch.randn(2, 3, 3), torch.randn(2, 3))])
+    chosen = lambda x: trtnn.cond(x.sum() > 0, lambda: elu(elu(x) - 1), lambda: elu(x))  # noqa: E731
+    prove(lambda x, h: elu(elu(chosen(h)) - 1), [X, H], [(torch.randn(2, 3, 3), torch.randn(2, 3))])
+
+
 # What is refused ----------------------------------------------------------------------------------
 
 

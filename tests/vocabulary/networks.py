@@ -220,6 +220,34 @@ def _diffusers() -> dict[str, Make]:
     }
 
 
+class SpeakerEncoder(nn.Module):
+    """Who speaks, as a vector of length 1: three layers of LSTM over 160 frames of 40 features."""
+
+    def __init__(self, width: int = 256) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(40, width, num_layers=3, batch_first=True)
+        self.linear = nn.Linear(width, width)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        _, (hidden, _) = self.lstm(frames)
+        return nn.functional.normalize(torch.relu(self.linear(hidden[-1])), dim=1)
+
+
+def encodec(*shape: int, **sizes: Any) -> Make:
+    """Return a maker of EnCodec's decoder, for (batch, width, frames)."""
+    decode = lambda m, x: m.decoder(x)  # noqa: E731
+    return _hugging(
+        "EncodecModel", torch.randn(*shape), config="EncodecConfig", call=decode, **sizes
+    )
+
+
+def _sounds() -> dict[str, Make]:
+    return {
+        "speaker encoder": lambda: Network(SpeakerEncoder(), (torch.randn(2, 160, 40),)),
+        "encodec decoder": encodec(1, 128, 50),
+    }
+
+
 def _torchvision() -> Iterator[tuple[str, Make]]:
     models: Any = importlib.import_module("torchvision.models")
     for module, side in ((models, 224), (models.segmentation, 96)):
@@ -264,7 +292,7 @@ def families() -> dict[str, dict[str, Make]]:
         "ultralytics": {name: _yolo(name) for name in ("yolo11n", "yolov8n") if there},
         "torchvision": dict(_torchvision()),
         "timm": {name: _timm(name) for name in TIMM},
-        "transformers": _texts() | _images() | _encoders_and_decoders(),
+        "transformers": _texts() | _images() | _encoders_and_decoders() | _sounds(),
         "diffusers": _diffusers(),
     }
 

@@ -18,6 +18,8 @@ from trtnn.ops.arithmetic import (
     eq,
     gt,
     lt,
+    maximum,
+    minimum,
     mul,
     ne,
     promote,
@@ -74,6 +76,12 @@ class Activation(Op):
 
     def lower(self, net: Any, x: Any) -> Any:
         return net.activation(x, self.kind, self.alpha, self.beta)
+
+    def decompose(self, x: TensorT) -> TensorT:
+        """Compose an ELU, in float32: near 0 half has few digits of an exponential less 1."""
+        wide = cast(x, torch.float32)
+        below = mul(sub(bind(Unary("EXP"), minimum(wide, 0.0)), 1.0), self.alpha)
+        return cast(add(maximum(wide, 0.0), below), spec_of(x).dtype)
 
 
 @dataclass(frozen=True, repr=False)

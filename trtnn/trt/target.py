@@ -96,6 +96,14 @@ class Target:
         return self.package != RTX
 
     @property
+    def refused_with_graphs(self) -> frozenset[str]:
+        """The activations that fail in a network with a branch or a loop, wherever they stand.
+
+        RTX 1.7.1, of two, or one in a loop: "There are 2 inputs. Expected 1."
+        """
+        return frozenset({"ELU"} if self.package == RTX else ())
+
+    @property
     def inspects_plans(self) -> bool:
         """Whether an inspector opens a plan; that of RTX needs a GPU which can run it."""
         return self.package == TENSORRT
