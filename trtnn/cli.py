@@ -5,20 +5,24 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-PACKAGES = ("typer", "rich")
+PACKAGES = ("typer", "rich", "torch")
 application: Any = None
-missing: str | None = None
+missing: ModuleNotFoundError | None = None
 try:
     from trtnn.commands import application
 except ModuleNotFoundError as error:
-    missing = (error.name or "").partition(".")[0]
-    if missing not in PACKAGES:
-        raise
+    missing = error
 
 
 def main() -> None:
     """Run a command of ``trtnn``."""
-    if missing is not None:
-        print(f'trtnn: the command line needs {missing}: pip install "trtnn[cli]"', file=sys.stderr)
-        raise SystemExit(1)
-    application(prog_name="trtnn")
+    try:
+        if missing is not None:
+            raise missing
+        application(prog_name="trtnn")
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in PACKAGES:
+            raise
+        print(f'trtnn: the command line needs {package}: pip install "trtnn[cli]"', file=sys.stderr)
+        raise SystemExit(1) from None

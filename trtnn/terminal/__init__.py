@@ -1,0 +1,1 @@
+"""The commands of ``trtnn``, on typer and rich: what is typed, and how results are shown."""
