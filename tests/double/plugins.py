@@ -42,9 +42,9 @@ class Known:
 
 
 def coordinates(case: Case, told: Told, inputs: list[Facts]) -> list[Facts]:
-    """CoordConvAC: two channels more."""
+    """A library's own: two channels more."""
     (x,) = inputs
-    case.require(x.rank == 4, f"CoordConvAC takes rank 4, not {x.rank}")
+    case.require(x.rank == 4, f"it takes rank 4, not {x.rank}")
     case.types(x, frozenset({"FLOAT", "HALF"}))
     return [Facts(x.dtype, (x.shape[0], plus(x.shape[1], 2), *x.shape[2:]))]
 
@@ -98,7 +98,6 @@ PICK = {
 }
 # As TensorRT 8.6.0 lists them; 10 and later have an ROIAlign_TRT of the third interface beside it.
 OWN = [
-    ("CoordConvAC", Known({}, 1, coordinates)),
     ("CustomGeluPluginDynamic", Known({"type_id": "INT32", "bias": "FLOAT32"}, 1, gelu)),
     ("EfficientNMS_TRT", Known(PICK, 4, suppression)),
     ("ROIAlign_TRT", Known(ALIGN, 1, regions)),

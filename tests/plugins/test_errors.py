@@ -11,8 +11,9 @@ import torch
 
 import trtnn
 from tests import double
+from tests.double.plugins import Known, coordinates
 from tests.on_double import on_double
-from tests.ops.test_ops import check_lowering
+from tests.ops.test_ops import check_lowering, library_of
 from trtnn.compiler import optimize
 from trtnn.errors import DTypeError, OptionError, ShapeError, TrtnnError, UnsupportedError
 from trtnn.saved.promises import inferred_asked, require_inferred
@@ -40,17 +41,25 @@ def refusal(
     return caught.value.message + (f" | {caught.value.hint}" if caught.value.hint else "")
 
 
+def coordinates_as(infer: Callable[..., Any]) -> Any:
+    """Return a plugin that a library brought, which adds two channels, with a shape rule."""
+    for version in ("8.6", "11"):
+        registry = library_of(version).trt.get_plugin_registry()
+        registry._add("Coordinates", Known({}, 1, coordinates), "mine")
+    return trtnn.plugin("Coordinates", namespace="mine", infer=infer)
+
+
 def gelu(**fields: Any) -> Any:
     return trtnn.plugin("CustomGeluPluginDynamic", infer=torch.empty_like, **fields)
 
 
 @pytest.mark.parametrize("version", ["8.6", "11"])
 def test_an_unknown_plugin_is_named_with_what_is_near(version: str) -> None:
-    said = refusal(trtnn.plugin("CoordConv", infer=torch.empty_like), version=version)
+    said = refusal(trtnn.plugin("EfficientNMS", infer=torch.empty_like), version=version)
     name = double.load(version).__version__
     assert said == (
-        f"plugin CoordConv version 1: TensorRT {name} has no such creator; "
-        "it has CoordConvAC version 1 | "
+        f"plugin EfficientNMS version 1: TensorRT {name} has no such creator; "
+        "it has EfficientNMS_TRT version 1 | "
         "load the library that has it: trtnn.load_plugins(path)"
     )
 
@@ -58,8 +67,8 @@ def test_an_unknown_plugin_is_named_with_what_is_near(version: str) -> None:
 def test_another_version_or_namespace_is_another_plugin() -> None:
     said = refusal(trtnn.plugin("ROIAlign_TRT", "3", infer=torch.empty_like), version="10")
     assert "has no such creator; it has ROIAlign_TRT version 1, ROIAlign_TRT version 2" in said
-    said = refusal(trtnn.plugin("CoordConvAC", namespace="mine", infer=torch.empty_like))
-    assert said.startswith("plugin mine::CoordConvAC version 1: TensorRT 8.6.0 has no such")
+    said = refusal(trtnn.plugin("Coordinates", infer=torch.empty_like))
+    assert said.startswith("plugin Coordinates version 1: TensorRT 8.6.0 has no such")
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -108,16 +117,16 @@ def test_a_field_is_no_tensor() -> None:
 
 
 def test_what_infer_says_is_held_to_tensorrt() -> None:
-    same = trtnn.plugin("CoordConvAC", infer=torch.empty_like)
+    same = coordinates_as(torch.empty_like)
     images = trtnn.Input((BATCH, 3, 4, 5))
     assert refusal(same, images, kind=ShapeError) == (
-        "plugin CoordConvAC version 1: result 0 is (batch, 3, 4, 5) float32 as infer= says, and "
+        "plugin mine::Coordinates version 1: result 0 is (batch, 3, 4, 5) float32 as infer= says, and "
         "TensorRT says (-1, 5, 4, 5)"
     )
-    half = trtnn.plugin("CoordConvAC", infer=lambda x: x.new_empty(x.shape[0], 5, 4, 5).half())
+    half = coordinates_as(lambda x: x.new_empty(x.shape[0], 5, 4, 5).half())
     said = refusal(half, images, version="11", kind=DTypeError)
     assert said.endswith("(batch, 5, 4, 5) float16 as infer= says, and TensorRT says FLOAT")
-    two = trtnn.plugin("CoordConvAC", infer=lambda x: (x, x))
+    two = coordinates_as(lambda x: (x, x))
     assert refusal(two, images, kind=ShapeError).endswith("it gives 1 results, infer= 2")
 
 
@@ -125,9 +134,9 @@ def test_what_plugins_do_not_take_or_give_is_refused() -> None:
     byte = trtnn.Input((3,), torch.uint8)
     said = refusal(gelu(type_id=0, bias=None), byte, kind=DTypeError)
     assert said.startswith(f"{GELU}: input 0 is torch.uint8; expected one of float32, float16")
-    truth = trtnn.plugin("CoordConvAC", infer=lambda x: x > 0)
+    truth = coordinates_as(lambda x: x > 0)
     assert "result 0 is torch.bool; expected one of float32" in refusal(truth, kind=DTypeError)
-    values = trtnn.plugin("CoordConvAC", infer=lambda x: (x, 3))
+    values = coordinates_as(lambda x: (x, 3))
     assert "infer= returned no tensors, or other values too" in refusal(values, kind=DTypeError)
     with pytest.raises(DTypeError, match="input 1 is 2; expected a tensor"):
         gelu(type_id=0, bias=None)(torch.ones(3), 2)
@@ -157,9 +166,9 @@ def test_a_reference_is_held_to_infer() -> None:
 
 def test_sizes_that_infer_is_wrong_about_are_found_before_anything_is_written() -> None:
     """What TensorRT knows only of sizes is asked of the engine, and at the sizes of each call."""
-    double_of = trtnn.plugin("CoordConvAC", infer=lambda x: x.new_empty(2 * x.shape[0], 5, 4, 5))
+    double_of = coordinates_as(lambda x: x.new_empty(2 * x.shape[0], 5, 4, 5))
     inputs = [trtnn.Input((BATCH, 3, 4, 5))]
-    model, runner = on_double("8.6", double_of, inputs)
+    model, runner = on_double(library_of("8.6").trt, double_of, inputs)
     assert model.engine is not None
     graph = optimize(model.graph, model.engine.library)
     text = r"a plugin gives others than its infer= says: .*output_0"

@@ -11,6 +11,8 @@ from trtnn.plugins import plugin
 
 HALF = torch.float16
 BIAS = [0.5, -1.0, 0.25]
+CELLS = 3  # a side, of a region of interest
+LEAST, MOST, SHOWN = 0.1, 0.5, 6  # a score, an overlap, boxes
 
 
 def gelu(x: torch.Tensor) -> torch.Tensor:
@@ -18,15 +20,22 @@ def gelu(x: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.gelu(moved, approximate="tanh").to(x.dtype)
 
 
-def coordinates(x: torch.Tensor) -> torch.Tensor:
-    """Put where each entry is beside it, from -1 to 1: the row's channel, and the column's."""
-    n, _, h, w = x.shape
-    rows = torch.linspace(-1, 1, h, device=x.device).reshape(-1, 1).expand(n, 1, h, w)
-    columns = torch.linspace(-1, 1, w, device=x.device).expand(n, 1, h, w)
-    return torch.cat((x, columns, rows), 1)
+def regions(x: torch.Tensor, boxes: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Sample each box of an image at two places a side of each of its cells, and average these."""
+    height, width = x.shape[2:]
+    steps = (torch.arange(2 * CELLS, device=x.device) + 0.5) / (2 * CELLS)
+    corner, size = boxes[:, :2] - 0.5, boxes[:, 2:] - boxes[:, :2]
+    columns = 2 / (width - 1) * (corner[:, :1] + size[:, :1] * steps) - 1
+    rows = 2 / (height - 1) * (corner[:, 1:] + size[:, 1:] * steps) - 1
+    shape = len(boxes), 2 * CELLS, 2 * CELLS
+    grid = torch.stack((columns[:, None].expand(shape), rows[..., None].expand(shape)), -1)
+    how: dict[str, Any] = {"padding_mode": "border", "align_corners": True}
+    found = torch.nn.functional.grid_sample(x[images.long()], grid, **how)
+    return torch.nn.functional.avg_pool2d(found, 2)
 
 
-LEAST, MOST, SHOWN = 0.1, 0.5, 6
+def cells(x: torch.Tensor, boxes: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    return x.new_empty(boxes.shape[0], x.shape[1], CELLS, CELLS)
 
 
 def detections(boxes: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -70,10 +79,17 @@ def gelu_of(kind: int) -> Any:
     return plugin("CustomGeluPluginDynamic", type_id=kind, bias=BIAS, **how)
 
 
-def wider(x: torch.Tensor) -> torch.Tensor:
-    return x.new_empty(x.shape[0], x.shape[1] + 2, *x.shape[2:])
-
-
+align = plugin(
+    "ROIAlign_TRT",
+    infer=cells,
+    reference=regions,
+    coordinate_transformation_mode=1,
+    mode=1,
+    output_height=CELLS,
+    output_width=CELLS,
+    sampling_ratio=2,
+    spatial_scale=1.0,
+)
 suppress = plugin(
     "EfficientNMS_TRT",
     infer=declared,
@@ -91,12 +107,19 @@ def detect(corner: torch.Tensor, size: torch.Tensor, scores: torch.Tensor) -> An
     return suppress(torch.cat((corner, corner + size), -1), scores)
 
 
+def pool(x: torch.Tensor, corner: torch.Tensor, size: torch.Tensor, images: torch.Tensor) -> Any:
+    return align(x, torch.cat((corner, corner + size), -1), images)
+
+
 ROWS = [
     Row(gelu_of(0), T(B, 2, 3), name="plugin"),
     Row(gelu_of(1), T(2, 2, 3, dtype=HALF), name="plugin in half"),
     Row(
-        plugin("CoordConvAC", infer=wider, reference=coordinates),
-        T(B, 3, 4, 5),
+        pool,
+        T(2, 3, 8, 9),
+        T(B, 2, low=0.0, high=3.0),
+        T(B, 2, low=1.0, high=4.0),
+        T(B, dtype=torch.int32, low=0, high=2),
         name="plugin of another shape",
     ),
     Row(
