@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy
 import torch
 
-from trtnn.errors import DTypeError, OptionError, UnsupportedError
+from trtnn.errors import AbsentError, DTypeError, OptionError, UnsupportedError
 from trtnn.flow.bodies import Index, filled, recorder_for, traced
-from trtnn.ops.op import Spec, spec_of
-from trtnn.ops.plugins import GIVEN, TAKEN, Plugin, require_declared, require_types, results_of
+from trtnn.ops.op import Spec, has_sizes, spec_of
+from trtnn.ops.plugins import (
+    GIVEN,
+    TAKEN,
+    Plugin,
+    name_of,
+    require_declared,
+    require_types,
+    results_of,
+)
+from trtnn.trt.asking import results_of as asked
 from trtnn.trt.fields import Entries, shown
+from trtnn.trt.library import TensorRT
 from trtnn.trt.plugins import Key
 
 Function = Callable[..., Any]
@@ -24,7 +35,7 @@ class PluginFunction:
     """A plugin with its fields, to be called on tensors; ``plugin`` makes it."""
 
     key: Key
-    infer: Function
+    infer: Function | None
     reference: Function | None
     fields: tuple[tuple[str, Any], ...]
 
@@ -53,11 +64,31 @@ class PluginFunction:
         recorder = recorder_for(inputs)
         if recorder is None:
             return self._computed(*inputs)
-        body = traced(recorder, f"infer= of {self.title}", self.infer, specs)
+        infer = self.infer if self.infer is not None else partial(self._asked, specs)
+        body = traced(recorder, f"infer= of {self.title}", infer, specs)
         if not body.graph.outputs or not all(isinstance(leaf, Index) for leaf in body.leaves):
             raise DTypeError(f"{self.title}: infer= returned no tensors, or other values too")
         made = recorder.record(self._op(specs, [v.spec for v in body.graph.outputs]), inputs)
         return filled(body, made)
+
+    def _asked(self, specs: list[Spec], *inputs: torch.Tensor) -> Any:
+        """Return tensors like the plugin's results, as TensorRT says they are."""
+        need = "give a function of its inputs that returns tensors like its results: infer="
+        if any(map(has_sizes, (spec.shape for spec in specs))):
+            raise OptionError(
+                f"{self.title}: TensorRT tells its results for static sizes alone", hint=need
+            )
+        try:
+            library = TensorRT()
+        except AbsentError as error:
+            raise OptionError(
+                f"{self.title}: there is no TensorRT that tells its results", hint=need
+            ) from error
+        shapes = [tuple(size for size in spec.shape if isinstance(size, int)) for spec in specs]
+        given = [(name_of(spec.dtype), shape) for spec, shape in zip(specs, shapes, strict=True)]
+        told = asked(library, self.key, self.fields, given)
+        found = [torch.empty(shape, dtype=getattr(torch, dtype)) for dtype, shape in told]
+        return found[0] if len(found) == 1 else tuple(found)
 
     def _op(self, inputs: list[Spec], outputs: list[Spec]) -> Plugin:
         require_types(self.title, "result", outputs, GIVEN)
@@ -77,9 +108,11 @@ class PluginFunction:
                 f"{self.title}: only an engine computes it: it has no reference",
                 hint="give a function of its inputs that does: reference=",
             )
+        results = self.reference(*inputs)
+        if self.infer is None:
+            return results
         declared = [spec_of(x) for x in results_of(self.title, "infer=", self.infer(*inputs))]
         require_types(self.title, "result", declared, GIVEN)
-        results = self.reference(*inputs)
         found = [spec_of(x) for x in results_of(self.title, "reference=", results)]
         shapes, dtypes = [spec.shape for spec in declared], [spec.dtype for spec in declared]
         require_declared(self.title, found, shapes, dtypes)
@@ -91,7 +124,7 @@ def plugin(
     version: str = "1",
     namespace: str = "",
     *,
-    infer: Function,
+    infer: Function | None = None,
     reference: Function | None = None,
     **fields: Any,
 ) -> PluginFunction:
@@ -105,10 +138,11 @@ def plugin(
         namespace: The creator's.
         infer: A function of the same inputs that returns tensors of the shapes and dtypes of the
             results; what is in them does not count, as for ``torch.library.register_fake``.
+            Without one TensorRT is asked: 10 and later, where it is installed, for static sizes.
         reference: A function of the same inputs that computes the same with PyTorch. Without one
             the plugin runs in engines alone, and none that holds it can be verified.
         fields: What the creator is told: numbers, texts, several numbers, NumPy arrays. All that
-            it lists have to be given; None leaves one to it.
+            it lists have to be given; None leaves one to it, which may be what it was told last.
 
     Raises:
         OptionError: A name is no text, or a field is none of these. That there is no such creator,
@@ -124,7 +158,7 @@ def plugin(
         if not isinstance(text, str) or (what == "name" and not text):
             raise OptionError(f"plugin: expected a str as {what}, got {text!r}")
     for what, function in (("infer", infer), ("reference", reference)):
-        if not callable(function) and (what == "infer" or function is not None):
+        if not callable(function) and function is not None:
             raise OptionError(f"plugin {name}: expected a function as {what}, got {function!r}")
     told = tuple((key, _field(name, key, value)) for key, value in fields.items())
     return PluginFunction(Key(name, version, namespace), infer, reference, told)

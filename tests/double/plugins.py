@@ -96,9 +96,10 @@ PICK = {
     "score_activation": "INT32",
     "box_coding": "INT32",
 }
+# Creators that are there as soon as TensorRT is imported, and others when they are asked for.
+THERE = [("CustomGeluPluginDynamic", Known({"type_id": "INT32", "bias": "FLOAT32"}, 1, gelu))]
 # As TensorRT 8.6.0 lists them; 10 and later have an ROIAlign_TRT of the third interface beside it.
 OWN = [
-    ("CustomGeluPluginDynamic", Known({"type_id": "INT32", "bias": "FLOAT32"}, 1, gelu)),
     ("EfficientNMS_TRT", Known(PICK, 4, suppression)),
     ("ROIAlign_TRT", Known(ALIGN, 1, regions)),
 ]
@@ -352,6 +353,8 @@ BEHAVIOURS: Mapping[str, type] = {
 def install(module: Any) -> None:
     """Give a module its registry, which TensorRT's own creators come to when they are asked for."""
     registry = module._surface.new("IPluginRegistry")
+    for name, known in THERE:
+        registry._add(name, known)
 
     def begin(logger: Any, namespace: str) -> bool:
         for name, known in OWN + (LATER if module._surface.major > 8 else []):

@@ -15,8 +15,16 @@ from tests.double.plugins import Known, coordinates
 from tests.on_double import on_double
 from tests.ops.test_ops import check_lowering, library_of
 from trtnn.compiler import optimize
-from trtnn.errors import DTypeError, OptionError, ShapeError, TrtnnError, UnsupportedError
+from trtnn.errors import (
+    BuildError,
+    DTypeError,
+    OptionError,
+    ShapeError,
+    TrtnnError,
+    UnsupportedError,
+)
 from trtnn.saved.promises import inferred_asked, require_inferred
+from trtnn.trt import library
 
 BATCH = trtnn.Dim("batch", 1, 2, 4)
 GELU = "plugin CustomGeluPluginDynamic version 1"
@@ -41,7 +49,7 @@ def refusal(
     return caught.value.message + (f" | {caught.value.hint}" if caught.value.hint else "")
 
 
-def coordinates_as(infer: Callable[..., Any]) -> Any:
+def coordinates_as(infer: Callable[..., Any] | None) -> Any:
     """Return a plugin that a library brought, which adds two channels, with a shape rule."""
     for version in ("8.6", "11"):
         registry = library_of(version).trt.get_plugin_registry()
@@ -50,7 +58,7 @@ def coordinates_as(infer: Callable[..., Any]) -> Any:
 
 
 def gelu(**fields: Any) -> Any:
-    return trtnn.plugin("CustomGeluPluginDynamic", infer=torch.empty_like, **fields)
+    return trtnn.plugin("CustomGeluPluginDynamic", **{"infer": torch.empty_like, **fields})
 
 
 @pytest.mark.parametrize("version", ["8.6", "11"])
@@ -120,8 +128,8 @@ def test_what_infer_says_is_held_to_tensorrt() -> None:
     same = coordinates_as(torch.empty_like)
     images = trtnn.Input((BATCH, 3, 4, 5))
     assert refusal(same, images, kind=ShapeError) == (
-        "plugin mine::Coordinates version 1: result 0 is (batch, 3, 4, 5) float32 as infer= says, and "
-        "TensorRT says (-1, 5, 4, 5)"
+        "plugin mine::Coordinates version 1: result 0 is (batch, 3, 4, 5) float32 as infer= says, "
+        "and TensorRT says (-1, 5, 4, 5)"
     )
     half = coordinates_as(lambda x: x.new_empty(x.shape[0], 5, 4, 5).half())
     said = refusal(half, images, version="11", kind=DTypeError)
@@ -177,3 +185,23 @@ def test_sizes_that_infer_is_wrong_about_are_found_before_anything_is_written() 
     runner.verify = inferred_asked(graph)
     with pytest.raises(ShapeError, match=text + r".* \(6, 5, 4, 5\), .* \(3, 5, 4, 5\)"):
         model(torch.ones(3, 3, 4, 5))
+
+
+def test_without_infer_tensorrt_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, dynamic = coordinates_as(None), trtnn.Input((BATCH, 3, 4, 5))
+    need = "give a function of its inputs that returns tensors like its results: infer="
+    static = trtnn.Input((2, 3, 4, 5))
+    said = refusal(own, static)
+    assert said.endswith(f"version 1: there is no TensorRT that tells its results | {need}")
+    for version in ("8.6", "11"):
+        monkeypatch.setattr(library, "_import", lambda _, v=version: library_of(v).trt)
+        assert f"for static sizes alone | {need}" in refusal(own, dynamic, version=version)
+    graph = trtnn.trace(own, [static])
+    check_lowering(graph, "11", [])
+    assert str(graph.outputs[0].spec) == "(2, 5, 4, 5) float32"
+    assert "CustomGeluPluginDynamic version 1: it refuses its inputs" in refusal(
+        gelu(infer=None, type_id=1, bias=None), static, kind=BuildError
+    )
+    monkeypatch.setattr(library, "_import", lambda _: library_of("8.6").trt)
+    said = refusal(own, static)
+    assert said.endswith(f"TensorRT 8.6.0 does not tell what types it gives | {need}")

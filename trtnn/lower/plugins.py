@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from trtnn.errors import BuildError, DTypeError, ShapeError, UnsupportedError
 from trtnn.graph.graph import Graph, all_nodes
 from trtnn.lower.layers import ITensor, Layers, Operand
 from trtnn.ops.op import Spec
-from trtnn.ops.plugins import Plugin
+from trtnn.ops.plugins import Plugin, name_of
 from trtnn.trt.plugins import Key
 
 
@@ -98,7 +96,3 @@ class Plugins(Layers):
                 f"{result.handle.dtype.name}",
                 where=where,
             )
-
-
-def name_of(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
