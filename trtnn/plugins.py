@@ -121,6 +121,7 @@ class PluginFunction:
 
 def plugin(
     name: str,
+    /,
     version: str = "1",
     namespace: str = "",
     *,

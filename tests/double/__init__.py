@@ -11,7 +11,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from tests.double import plugins
+from tests.double import plugins, written
 from tests.double.basics import (
     Dims,
     HostMemory,
@@ -110,6 +110,8 @@ def load(version: str) -> Any:
     module.volume = lambda shape: volume(tuple(shape))
     module.nptype = number_type
     plugins.install(module)
+    if hasattr(module, "IPluginCreatorV3Quick") and not surface.rtx:
+        module.plugin = written.module_of(module)
     return module
 
 

@@ -169,9 +169,9 @@ class Plugins:
         definition = getattr(getattr(self._written().op, key.namespace), key.name)
         # Its attributes are read in the order that they are listed in, and typed as they are.
         given = {
-            name: values[name] if isinstance(fields[name], (tuple, Entries)) else fields[name]
-            for name in listed
-            if name in values
+            name: values[name] if isinstance(fields[name], (tuple, Entries)) else plain(kind, value)
+            for name, kind in listed.items()
+            if (value := fields[name]) is not None
         }
         create, requests = definition(*tensors, **given), self.trt.QuickPluginCreationRequest
         try:
@@ -244,6 +244,12 @@ class Plugins:
 
     def has(self, key: Key) -> bool:
         return key in self.keys()
+
+
+def plain(kind: str, value: Any) -> Any:
+    """Return a value of Python's own type that ``tensorrt.plugin`` lists as this one."""
+    own = {"INT64": int, "FLOAT64": float, "INT8": bool}.get(kind)
+    return value if own is None else own(value)
 
 
 def sha256_of(path: Path) -> str:
