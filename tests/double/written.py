@@ -194,6 +194,10 @@ class Definition:
         known = Known(self.fields, self.outputs, self.rule(ahead=ahead), interface=3)
         return self.module._surface.new("IPluginV3", known, attributes)
 
+    def require_parameters(self, function: Callable[..., Any], *last: str) -> None:
+        names = [n for n in inspect.signature(function).parameters if n not in self.input_attrs]
+        require(names == [*self.input_tensor_names, *last], f"{names} as parameters")
+
     def rule(self, *, ahead: bool) -> Callable[[Case, Told, list[Facts]], list[Facts]]:
         """Return what says the plugin's results, by the function that was registered."""
 
@@ -236,54 +240,72 @@ def array_of(kind: Any) -> Any:
     return numpy.dtype(typing.get_args(typing.get_args(kind)[1])[0])
 
 
-def module_of(module: Any) -> ModuleType:
-    """Return the ``tensorrt.plugin`` of a double."""
-    made: Any = ModuleType("tensorrt.plugin")
-    made.op = SimpleNamespace()
-    definitions: dict[str, Definition] = {}
+class Registered:
+    """The decorators of one module, and what they registered."""
 
-    def register(plugin_id: str, lazy_register: bool = False) -> Callable[..., Any]:
+    def __init__(self, module: Any) -> None:
+        self.module, self.op = module, SimpleNamespace()
+        self.definitions: dict[str, Definition] = {}
+
+    def register(self, plugin_id: str, lazy_register: bool = False) -> Callable[..., Any]:
         namespace, name = plugin_id.split("::")
         require(namespace not in RESERVED and "." not in plugin_id, f"{plugin_id} is no name")
 
         def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
-            home = vars(made.op).setdefault(namespace, SimpleNamespace())
+            home = vars(self.op).setdefault(namespace, SimpleNamespace())
             require(not hasattr(home, name), f"{plugin_id} is defined already")
-            definition = definitions[plugin_id] = Definition(module, plugin_id, function)
-            setattr(home, name, definition)
-            known = Known(definition.fields, definition.outputs, definition.rule(ahead=False))
-            quick = module._surface.new("IPluginCreatorV3Quick", name, known, namespace)
-            module.get_plugin_registry().register_creator(quick, namespace)
+            made = self.definitions[plugin_id] = Definition(self.module, plugin_id, function)
+            setattr(home, name, made)
+            known = Known(made.fields, made.outputs, made.rule(ahead=False))
+            quick = self.module._surface.new("IPluginCreatorV3Quick", name, known, namespace)
+            self.module.get_plugin_registry().register_creator(quick, namespace)
             return function
 
         return decorator
 
-    def implementation(which: str, last: list[str]) -> Callable[[str], Callable[..., Any]]:
-        def named(plugin_id: str) -> Callable[..., Any]:
-            require(plugin_id in definitions, f"{plugin_id} is not registered")
+    def impl(self, plugin_id: str) -> Callable[..., Any]:
+        definition = self.definition(plugin_id)
 
-            def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
-                definition, signature = definitions[plugin_id], inspect.signature(function)
-                names = [n for n in signature.parameters if n not in definition.input_attrs]
-                require(names == [*definition.input_tensor_names, *last], f"{names} as parameters")
-                if which == "aot_impl_func":
-                    returned = typing.get_args(signature.return_annotation)
-                    require(len(returned) == 4, "the annotation of four results is missing")
-                    require(returned[2] is KernelLaunchParams, f"{returned[2]} is no launch")
-                    require(issubclass(returned[3], SymExprs), f"{returned[3]} are no numbers")
-                setattr(definition, which, function)
-                return function
+        def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
+            definition.require_parameters(function, "outputs", "stream")
+            definition.impl_func = function
+            return function
 
-            return decorator
+        return decorator
 
-        return named
+    def aot_impl(self, plugin_id: str) -> Callable[..., Any]:
+        definition = self.definition(plugin_id)
 
-    made.register = register
-    made.impl = implementation("impl_func", ["outputs", "stream"])
-    made.aot_impl = implementation("aot_impl_func", ["outputs", "tactic"])
+        def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
+            definition.require_parameters(function, "outputs", "tactic")
+            returned = typing.get_args(inspect.signature(function).return_annotation)
+            require(len(returned) == 4, "the annotation of four results is missing")
+            require(returned[2] is KernelLaunchParams, f"{returned[2]} is no launch")
+            require(issubclass(returned[3], SymExprs), f"{returned[3]} are no numbers")
+            definition.aot_impl_func = function
+            return function
+
+        return decorator
+
+    def definition(self, plugin_id: str) -> Definition:
+        require(plugin_id in self.definitions, f"{plugin_id} is not registered")
+        return self.definitions[plugin_id]
+
+
+KINDS_GIVEN = (
+    *(ShapeExpr, ShapeExprs, TensorDesc, Tensor),
+    *(SymInt32, SymExprs, SymIntExprs, KernelLaunchParams),
+)
+
+
+def module_of(module: Any) -> ModuleType:
+    """Return the ``tensorrt.plugin`` of a double."""
+    made: Any = ModuleType("tensorrt.plugin")
+    registered = Registered(module)
+    made.op, made.register = registered.op, registered.register
+    made.impl, made.aot_impl = registered.impl, registered.aot_impl
     made.cdiv = lambda one, other: ShapeExpr(one)._with(ceil_divide, other)
     made.from_shape_expr = lambda sizes, dtype: TensorDesc(ShapeExprs.from_tuple(sizes), dtype)
-    for kind in (ShapeExpr, ShapeExprs, TensorDesc, Tensor, SymInt32, SymExprs, SymIntExprs):
+    for kind in KINDS_GIVEN:
         setattr(made, kind.__name__, kind)
-    made.KernelLaunchParams = KernelLaunchParams
     return made
