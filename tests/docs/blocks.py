@@ -1,13 +1,14 @@
 """The code blocks of a Markdown page, and how the tests run them.
 
-A block is run if its fence says ``python``. Blocks of a page share a namespace, in order. The fence
-may say more:
+A block is run if its fence says ``python``, or ``console run``, whose lines that begin with
+``$ trtnn`` are commands. Blocks of a page share a namespace, in order. The fence may say more:
 
 * ``gpu``: it needs a GPU, and runs with ``pytest -m gpu`` alone, with all others of its page;
 * ``rtx``: it needs TensorRT for RTX, whose builder needs no GPU;
 * ``tensorrt=8.6``, 10 or 11: it is written for that release of TensorRT. Without a GPU its double
   shows that names, signatures and types are right, and no numbers;
-* ``raises=ShapeError``: it has to raise that error.
+* ``raises=ShapeError``: it has to raise that error;
+* ``file=net.py``: it is what that file holds, for blocks that follow.
 
 A block that says ``text output`` is what the Python block before it prints, or how that begins.
 Without a GPU, ``device="cuda"`` reads ``device="cpu"``, and ``.cuda()`` reads ``.cpu()``.
@@ -19,11 +20,15 @@ import ast
 import contextlib
 import io
 import re
+import shlex
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner
+
+from trtnn.commands import application
 from trtnn.errors import TrtnnError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,13 +37,17 @@ FENCE = re.compile(
 )
 # What a fence may say first. A block of another language is a mistake: nobody would run it.
 LANGUAGES = ("python", "console", "text", "toml", "mermaid")
-WORDS = re.compile(r"gpu|rtx|raises=\w+|tensorrt=(8\.6|10|11)")
+NEEDS = r"gpu|rtx|tensorrt=(8\.6|10|11)"
+WORDS = {
+    "python": re.compile(rf"{NEEDS}|raises=\w+|file=\w+\.py"),
+    "console": re.compile(rf"run|{NEEDS}"),
+}
 ON_CPU = (('device="cuda"', 'device="cpu"'), (".cuda()", ".cpu()"))
 
 
 @dataclass(frozen=True)
 class Block:
-    """One Python block of a page.
+    """One block of a page that is run.
 
     Args:
         page: The file, and ``line``, where the code begins.
@@ -58,13 +67,13 @@ class Block:
         return f"{self.page.name}:{self.line}"
 
     def told(self, what: str) -> str | None:
-        """Return what the fence says behind ``raises=`` or ``tensorrt=``."""
+        """Return what the fence says behind ``raises=``, ``tensorrt=`` or ``file=``."""
         found = [word for word in self.words if word.startswith(f"{what}=")]
         return found[0].removeprefix(f"{what}=") if found else None
 
     def runs(self, here: Collection[str]) -> bool:
         """Say whether all that it needs is here: ``gpu``, ``rtx``, ``tensorrt=8.6``."""
-        return all(word in here or word.startswith("raises=") for word in self.words)
+        return all(word in here for word in self.words if re.fullmatch(NEEDS, word))
 
 
 def pages() -> list[Path]:
@@ -73,7 +82,7 @@ def pages() -> list[Path]:
 
 
 def blocks_of(text: str, page: Path = Path("page.md")) -> list[Block]:
-    """Return the Python blocks of a page.
+    """Return the blocks of a page that are run.
 
     Raises:
         ValueError: A fence that says what no block may, or an output without a block.
@@ -89,14 +98,13 @@ def blocks_of(text: str, page: Path = Path("page.md")) -> list[Block]:
         code = "".join(_dedented(match["code"], len(match["indent"])))
         if language not in LANGUAGES:
             raise ValueError(f"{where}: expected one of {', '.join(LANGUAGES)} first")
-        if language == "python":
-            if not all(map(WORDS.fullmatch, words)):
-                known = "gpu, rtx, raises=Error or tensorrt=release"
-                raise ValueError(f"{where}: expected {known} behind python")
+        if language == "python" or (language == "console" and words):
+            if not all(map(WORDS[language].fullmatch, words)):
+                raise ValueError(f"{where}: a word behind {language} that nobody knows")
             found.append(Block(page, line, code, tuple(words)))
         elif words:
             if (language, words) != ("text", ["output"]) or not found or found[-1].output:
-                raise ValueError(f"{where}: expected the output of the Python block before it")
+                raise ValueError(f"{where}: expected the output of the block before it")
             found[-1] = replace(found[-1], output=code)
     return found
 
@@ -107,25 +115,55 @@ def _dedented(code: str, indent: int) -> Iterator[str]:
 
 
 def run(block: Block, names: dict[str, Any], *, gpu: bool) -> None:
-    """Run a block in a page's namespace; its lines are those of the page in every traceback.
+    """Run a block in a page's namespace, in the folder that is current.
 
     Raises:
-        AssertionError: It prints something else, or does not raise what it has to.
+        AssertionError: It prints something else, does not raise what it has to, or a command fails.
     """
     code, expected = block.code, block.told("raises")
     for given, meant in () if gpu else ON_CPU:
         code = code.replace(given, meant)
-    tree = ast.increment_lineno(ast.parse(code), block.line - 1)
-    printed, raised = io.StringIO(), None
-    with contextlib.redirect_stdout(printed):
-        try:
-            exec(compile(tree, str(block.page), "exec"), names)
-        except TrtnnError as error:
-            if expected is None:
-                raise
-            raised = error
-    if expected is not None:
-        assert type(raised).__name__ == expected, f"{block.place} raises {raised!r}"
-    said = str(raised) if expected else printed.getvalue()
+    if path := block.told("file"):
+        Path(path).write_text(code)
+        return
+    if "run" in block.words:
+        said = "".join(map(command, re.findall(r"^\$ trtnn (.+)$", code.replace("\\\n", ""), re.M)))
+    elif expected is None:
+        said = _printed(code, block, names)
+    else:
+        said = _raised(code, block, names, expected)
     if block.output is not None:
         assert said.rstrip().startswith(block.output.rstrip()), f"{block.place} prints\n{said}"
+
+
+def command(line: str) -> str:
+    """Run a command of trtnn, and return what it prints.
+
+    >>> command("--version").split()[0]
+    'trtnn'
+
+    Raises:
+        AssertionError: It does not exit with 0.
+    """
+    words, environment = shlex.split(line), {"NO_COLOR": "1"}
+    done = CliRunner().invoke(application, words, prog_name="trtnn", env=environment)
+    assert done.exit_code == 0, f"trtnn {line} exits with {done.exit_code}: {done.output}"
+    return done.stdout
+
+
+def _printed(code: str, block: Block, names: dict[str, Any]) -> str:
+    """Run code whose lines are those of the page in every traceback; return what it prints."""
+    tree = ast.increment_lineno(ast.parse(code), block.line - 1)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(tree, str(block.page), "exec"), names)
+    return printed.getvalue()
+
+
+def _raised(code: str, block: Block, names: dict[str, Any], expected: str) -> str:
+    try:
+        _printed(code, block, names)
+    except TrtnnError as error:
+        assert type(error).__name__ == expected, f"{block.place} raises {error!r}"
+        return str(error)
+    raise AssertionError(f"{block.place} raises nothing, and not {expected}")

@@ -35,6 +35,8 @@ def test_no_page_fetches_anything(site: Path) -> None:
 def test_what_is_generated_is_there(site: Path) -> None:
     supported = (site / "reference/supported/index.html").read_text()
     assert "torch.nn.functional.conv2d" in supported
+    commands = (site / "reference/commands/index.html").read_text()
+    assert 'id="trtnn-cache-clear"' in commands and "--compute-capabilities" in commands
     design = (site / "design/index.html").read_text()
     assert 'id="where-do-i-put' in design and "--8&lt;--" not in design
 
