@@ -67,6 +67,7 @@ OPTIONAL = (
     "tensorrt_rtx_bindings",
     "cuda",
     "graphviz",
+    "matplotlib",
     "rich",
 )  # imported inside a function, each in one file
 TORCH_FREE = (

@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from trtnn.sizes.dims import Dim as Dim
     from trtnn.tools.bundle import Report as Report
     from trtnn.tools.findings import CheckReport as CheckReport
+    from trtnn.tools.layers import EngineLayers as EngineLayers
+    from trtnn.tools.profiles import Profile as Profile
     from trtnn.tracing.regions import autocast as autocast
     from trtnn.trt.user_libraries import load_plugins as load_plugins
     from trtnn.vocabulary import supported as supported
@@ -67,6 +69,8 @@ _HOMES = {
     "CheckReport": "tools.findings",
     "report": "reporting",
     "Report": "tools.bundle",
+    "EngineLayers": "tools.layers",
+    "Profile": "tools.profiles",
     "cond": "flow.conditional",
     **dict.fromkeys(("scan", "while_loop"), "flow.loops"),
     "Dim": "sizes.dims",

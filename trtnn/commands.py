@@ -18,6 +18,8 @@ PLACES = {
     "info": "telling",
     "build": "making",
     "run": "making",
+    "inspect": "looking",
+    "profile": "looking",
     "check": "judging",
     "report": "judging",
     "bench": "timing",

@@ -24,6 +24,9 @@ from trtnn.run.runner import Runner
 from trtnn.saved import file
 from trtnn.sizes.dims import Dim, Range
 from trtnn.sizes.profiles import count_profiles, profile_of
+from trtnn.tools.layers import EngineLayers, inspected
+from trtnn.tools.measuring import profiled
+from trtnn.tools.profiles import Profile
 from trtnn.tools.recipe import Recipe
 from trtnn.tracing.signature import Signature
 
@@ -138,7 +141,7 @@ class CompiledModule:
             UnsupportedError: The model runs on the reference.
         """
         if self.engine is None:
-            raise UnsupportedError("plan: this model runs on the reference and has no engine")
+            raise _no_engine("plan", 'compile it with backend="tensorrt"')
         return self.engine.plan
 
     def refit(self, state_dict: Mapping[str, torch.Tensor]) -> None:
@@ -161,6 +164,56 @@ class CompiledModule:
                 refit(self.engine, state_dict, runner.pool.exclusive)
         if self._recipe is not None:
             self._recipe.refitted = True
+
+    def inspect(self) -> EngineLayers:
+        """Return the layers of the engine: what TensorRT fused, by which kernels, of which modules.
+
+        Formats, tactics and kinds are told where the model was compiled with
+        ``BuildOptions(profiling_verbosity="DETAILED")``; else names alone.
+
+        Raises:
+            UnsupportedError: The model runs on the reference, or the plan tells nothing.
+        """
+        if self.engine is None:
+            raise _no_engine("inspect", "print(model.graph) shows what it runs")
+        return inspected(self.engine, self.graph)
+
+    def profile(
+        self,
+        *inputs: Any,
+        named: Mapping[str, Any] | None = None,
+        repeat: int = 10,
+        kernels: bool = False,
+        nvtx: bool = False,
+    ) -> Profile:
+        """Measure the time of each layer on the GPU, by TensorRT's profiler, summed by module.
+
+        The calls run on an execution context of their own, one layer after another. The finest row
+        is TensorRT's own layer: a fused region is one, and nothing of it is divided by guess.
+
+        Args:
+            inputs: The arguments of a call.
+            named: Those that are given by name.
+            repeat: How many calls the times are means of; one more comes before.
+            kernels: List the kernels of each layer, by PyTorch's profiler in one further call. It
+                can slow down every later launch of the process.
+            nvtx: Mark calls and layers by NVTX ranges, for Nsight Systems: TensorRT names them
+                after the modules' paths.
+
+        Raises:
+            InputError: An argument does not fit.
+            OptionError: ``repeat`` is no positive int, or ``kernels`` is asked for without a GPU.
+            UnsupportedError: The model runs on the reference.
+            BuildError: TensorRT failed.
+        """
+        if type(repeat) is not int or repeat < 1:
+            raise OptionError(f"repeat: expected an int of 1 or more, got {repeat!r}")
+        if self.engine is None or not isinstance(self._runner, Runner):
+            raise _no_engine("profile", "torch.profiler shows what PyTorch does")
+        if kernels and not self._runner.on_cuda:
+            raise OptionError("kernels: expected False, since the model runs on no GPU")
+        arguments = self._caller.arguments(inputs, dict(named or {}))
+        return profiled(self._runner, self.graph, arguments, repeat, kernels=kernels, nvtx=nvtx)
 
     def unload(self) -> None:
         """Free the GPU's memory of the engine and its contexts, and keep the plan in the host's.
@@ -319,6 +372,12 @@ class CompiledModule:
             graph._repr_html_() if isinstance(graph, Graph) else f"<pre>{escape(str(graph))}</pre>"
         )
         return f"<p>{escape(repr(self))}</p>{shown}"
+
+
+def _no_engine(what: str, hint: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{what}: this model runs on the reference and has no engine", hint=hint
+    )
 
 
 def _not_copied(what: str) -> UnsupportedError:

@@ -22,6 +22,8 @@ from trtnn.run.subject import Call
 from trtnn.sizes.dims import Dim
 from trtnn.sizes.solutions import bind_dims
 from trtnn.source import warn_user
+from trtnn.tools.layers import EngineLayers
+from trtnn.tools.profiles import Profile
 from trtnn.tracing.changes import change_of, nearest
 from trtnn.tracing.constants import short
 from trtnn.tracing.signature import Signature, from_arguments
@@ -85,6 +87,14 @@ class LazyModule(CompiledModule):
             for model in self._compiled("refit"):
                 model.refit(state_dict)
             self._state = {key: _kept(value) for key, value in state_dict.items()}
+
+    def inspect(self) -> EngineLayers:
+        """Return the layers of the one engine that was compiled, as ``CompiledModule`` does."""
+        return self._only("inspect").inspect()
+
+    def profile(self, *inputs: Any, named: Mapping[str, Any] | None = None, **how: Any) -> Profile:
+        """Measure the engine of a call, as ``CompiledModule.profile`` does."""
+        return self._model(inputs, dict(named or {})).profile(*inputs, named=named, **how)
 
     def unload(self) -> None:
         """Free the GPU's memory of every engine, as ``CompiledModule.unload`` does."""

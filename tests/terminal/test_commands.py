@@ -15,7 +15,9 @@ from typer.testing import CliRunner
 
 import trtnn
 from tests import double
+from tests.cache.test_compiling import World
 from tests.layout import ROOT
+from trtnn import compiler
 from trtnn.commands import PLACES, application
 from trtnn.saved.file import read
 from trtnn.tools import machine as machines
@@ -145,6 +147,47 @@ def test_build_writes_a_file_for_gpus_that_are_not_here(nets: Path) -> None:
     assert (status, said, errors) == (1, "", "trtnn: PyTorch sees no CUDA device\n")
 
 
+def test_inspect_reads_a_file_or_traces_a_module(nets: Path) -> None:
+    gpus = ("--backend", "tensorrt_rtx", "--compute-capabilities", "8.9")
+    assert run("build", "own_nets:make", *X, *gpus, "-o", "net.trtnn")[0] == 0
+    status, said, _ = run("inspect", "net.trtnn")
+    assert status == 0 and "for tensorrt_rtx 1.7.1.116 on 8.9" in said
+    for line in ("input input: (n, 4) float32", "output output_0: (n, 2) float32"):
+        assert line in said
+    assert "profile 0: n 1..2..8" in said and "MatrixMultiply(" in said
+    assert json.loads(run("inspect", "net.trtnn", "--json")[1])["format"] == 1
+    assert run("inspect", "own_nets:make", *X)[1].splitlines()[-1].startswith("return %")
+    assert run("inspect", "own_nets:make", *X, "--dot")[1].startswith("digraph trtnn {")
+    found = json.loads(run("inspect", "own_nets:make", *X, "--json")[1])
+    assert found["dims"] == {"n": [[1, 2, 8]]}
+    assert (
+        run("inspect", "net.trtnn", "--dot")[0] == run("inspect", "net.trtnn", "--layers")[0] == 1
+    )
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A machine with a GPU, and the double of TensorRT 8.6 on it."""
+    monkeypatch.setattr(compiler, "place_for", lambda *_: torch.device("cpu"))
+    made = World("8.6", tmp_path / "cache", monkeypatch)
+    double.on_execute(made.trt, None)
+    return made
+
+
+@pytest.mark.filterwarnings("ignore::trtnn.errors.VerifyWarning")
+def test_profile_and_inspect_show_what_an_engine_tells(world: World, nets: Path) -> None:
+    words = ("own_nets:make", *X, "--backend", "tensorrt")
+    status, said, errors = run("profile", *words, "--repeat", "2", "--trace", "t.json")
+    assert status == 0 and "mean of 2 calls" in said and "profiles 2 calls on cpu" in errors
+    assert len(json.loads((nets / "t.json").read_text())["traceEvents"]) > 2
+    data = json.loads(run("profile", *words, "--json")[1])
+    assert data["calls"] == 10 and [row["modules"] for row in data["by_module"]] == [["2"], ["0"]]
+    assert run("profile", *words, "--kernels")[2].splitlines()[-1].startswith("trtnn: kernels: ")
+    said = run("inspect", *words[:3], "--layers")[1]
+    assert "0/MatrixMultiply" in said and "the plan holds names alone" in said
+    assert len(json.loads(run("inspect", *words[:3], "--layers", "--json")[1])["layers"]) > 2
+
+
 def test_check_exits_with_3_where_a_model_is_wrong() -> None:
     given = ("--precision", "fp16", "--backend", "reference")
     status, said, _ = run("check", "own_nets:make", *X, *given)
@@ -214,6 +257,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
         "backend: expected one of tensorrt, tensorrt_rtx",
     ),
     "saved": (("run", "net.trtnn", "-i", "x:2,4"), "a saved file was compiled already"),
+    "profile": (("profile", "own_nets:make", *X), "profile: this model runs on the reference"),
     "weights": (("check", "net.trtnn"), "expected MODULE:FACTORY, which has the weights"),
 }
 

@@ -284,6 +284,8 @@ class Net(Windows, Picking, Quantization, Particular, Plugins, Scopes):
                 f"TensorRT refused a layer of {self._label()}: {lines}", where=self._where()
             )
         layer.name = self._name()
+        if self.target.strongly_typed:  # which names what it fuses by words of its own
+            layer.metadata = layer.name
 
     def name_tensor(self, tensor: ITensor, name: str) -> None:
         """Name a tensor after the first value that it stands for; an input has its name."""

@@ -155,6 +155,12 @@ class Runner:
         with self.on_device(), self.pool.exclusive(reopen=False):
             self.engine.close()
 
+    def alone(self) -> Runner:
+        """Return a runner of the same engine with one context, which nobody else has."""
+        other = self.on(self.engine, self.device)
+        other.execution = "sync"
+        return other
+
     def on(self, engine: Engine, device: torch.device) -> Runner:
         """Return a runner like this one of an engine on another GPU."""
         other = type(self)(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
@@ -40,11 +40,19 @@ class LayerFacts:
     Attributes:
         inputs: The type of each tensor that it takes, by name; ``UNKNOWN`` where that is not told.
         outputs: The same of what it gives.
+        kind: TensorRT's own, such as CaskConvolution; empty where only names are told.
+        tactic: The name of the kernels, or the tactic's number.
+        formats: How each of its tensors lies in memory, by name, in TensorRT's words.
+        origin: What the network's layers said of where they come from.
     """
 
     name: str
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
+    kind: str = ""
+    tactic: str = ""
+    formats: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
 
 
 def layers_of(trt: ModuleType, engine: Any) -> tuple[LayerFacts, ...] | None:
@@ -53,28 +61,49 @@ def layers_of(trt: ModuleType, engine: Any) -> tuple[LayerFacts, ...] | None:
     Raises:
         BuildError: What TensorRT says is not what it is documented to be.
     """
+    layers = all_layers(trt, engine)
+    told = tuple(layer for layer in layers if layer.kind)
+    return None if layers and not told else told
+
+
+def all_layers(trt: ModuleType, engine: Any) -> tuple[LayerFacts, ...]:
+    """Return the layers of an engine, of which a plan may hold the names alone, or nothing.
+
+    Raises:
+        BuildError: What TensorRT says is not what it is documented to be.
+    """
     inspector = engine.create_engine_inspector()
     text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
     try:
-        layers = json.loads(text)["Layers"]
-        told = [layer for layer in layers if isinstance(layer, dict)]
-        if not told and layers:
-            return None
-        return tuple(
-            LayerFacts(_plain(x["Name"]), _types(x, "Inputs"), _types(x, "Outputs")) for x in told
-        )
+        return tuple(map(_facts, json.loads(text)["Layers"]))
     except (ValueError, LookupError, TypeError) as error:
         raise BuildError(
             f"the inspector of the engine gives no description of layers: {error!r}", search=False
         ) from error
 
 
+def _facts(layer: Any) -> LayerFacts:
+    if not isinstance(layer, Mapping):
+        return LayerFacts(plain(str(layer)), {}, {})
+    tensors = (*layer.get("Inputs", ()), *layer.get("Outputs", ()))
+    return LayerFacts(
+        plain(layer["Name"]),
+        _types(layer, "Inputs"),
+        _types(layer, "Outputs"),
+        kind=str(layer.get("LayerType") or UNKNOWN),
+        tactic=str(layer.get("TacticName") or layer.get("TacticValue") or ""),
+        formats={plain(x["Name"]): str(x.get("Format/Datatype", "")) for x in tensors},
+        origin=str(layer.get("Metadata") or ""),
+    )
+
+
 def _types(layer: Mapping[str, Any], side: str) -> dict[str, str]:
     tensors: Sequence[Mapping[str, Any]] = layer.get(side, ())
-    return {_plain(x["Name"]): type_in(str(x.get("Format/Datatype", ""))) for x in tensors}
+    return {plain(x["Name"]): type_in(str(x.get("Format/Datatype", ""))) for x in tensors}
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """Return a name without the profile that TensorRT adds where there are several."""
     return _PROFILE.sub("", name)
 
 
