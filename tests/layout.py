@@ -38,7 +38,7 @@ ROWS = (
     "cache",
     "precision tools",
     "host",
-    "plugins module functional compiled lazy loading settings compiler quantizing checking "
+    "plugins kernels module functional compiled lazy loading settings compiler quantizing checking "
     "building reporting vocabulary",
     "terminal",
     "commands cli __main__",
@@ -69,6 +69,7 @@ OPTIONAL = (
     "graphviz",
     "matplotlib",
     "rich",
+    "triton",
 )  # imported inside a function, each in one file
 TORCH_FREE = (
     *("source", "errors", "options", "files", "trt", "host"),

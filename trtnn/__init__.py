@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from trtnn.flow.loops import scan as scan
     from trtnn.flow.loops import while_loop as while_loop
     from trtnn.graph.graph import Graph as Graph
+    from trtnn.kernels import triton_op as triton_op
     from trtnn.loading import load as load
     from trtnn.module import Module as Module
     from trtnn.ops.registering import register as register
@@ -82,6 +83,7 @@ _HOMES = {
     "load": "loading",
     "load_plugins": "trt.user_libraries",
     "plugin": "plugins",
+    "triton_op": "kernels",
     "register": "ops.registering",
     "supported": "vocabulary",
     "calibration_data": "precision.calibrators",

@@ -26,6 +26,7 @@ from trtnn.trt.asking import results_of as asked
 from trtnn.trt.fields import Entries, shown
 from trtnn.trt.library import TensorRT
 from trtnn.trt.plugins import Key
+from trtnn.trt.written import OURS
 
 Function = Callable[..., Any]
 
@@ -161,6 +162,8 @@ def plugin(
     for what, function in (("infer", infer), ("reference", reference)):
         if not callable(function) and function is not None:
             raise OptionError(f"plugin {name}: expected a function as {what}, got {function!r}")
+    if namespace == OURS:
+        raise OptionError(f"plugin {name}: the namespace {OURS!r} is trtnn's own")
     told = tuple((key, _field(name, key, value)) for key, value in fields.items())
     return PluginFunction(Key(name, version, namespace), infer, reference, told)
 

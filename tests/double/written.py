@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,17 @@ import numpy
 
 from tests.double.facts import Case, Facts, Violation
 from tests.double.plugins import Known, Told
-from tests.double.sizes import Size, Symbol, ceil_divide, floor_divide, minus, plus, product, times
+from tests.double.sizes import (
+    Size,
+    Symbol,
+    apply,
+    ceil_divide,
+    floor_divide,
+    minus,
+    plus,
+    product,
+    times,
+)
 
 KINDS = {int: "INT64", float: "FLOAT64", bool: "INT8", str: "CHAR", bytes: "UNKNOWN"}
 ARRAYS = {"int32": "INT32", "int64": "INT64", "float32": "FLOAT32", "float64": "FLOAT64"}
@@ -304,6 +315,8 @@ def module_of(module: Any) -> ModuleType:
     registered = Registered(module)
     made.op, made.register = registered.op, registered.register
     made.impl, made.aot_impl = registered.impl, registered.aot_impl
+    made.max = lambda one, other: ShapeExpr(one)._with(partial(apply, "maximum"), other)
+    made.min = lambda one, other: ShapeExpr(one)._with(partial(apply, "minimum"), other)
     made.cdiv = lambda one, other: ShapeExpr(one)._with(ceil_divide, other)
     made.from_shape_expr = lambda sizes, dtype: TensorDesc(ShapeExprs.from_tuple(sizes), dtype)
     for kind in KINDS_GIVEN:

@@ -44,6 +44,13 @@ class Plugins(Layers):
             )
         tensors = [self.tensor(x) for x in given]
         key = Key(op.creator, op.version, op.namespace)
+        if op.written is not None:
+            if not self.library.plugins.takes_kernels:
+                raise UnsupportedError(
+                    f"{op.title}: {target.name} takes no kernel as a plugin; 10 and later do",
+                    where=where,
+                )
+            self.library.plugins.define(key, op.written)
         handles = [x.handle for x in tensors]
         layer = self.library.plugins.add(self.network, key, op.fields, handles, where)
         self.no_output(layer)

@@ -32,6 +32,7 @@ class Plugin(Op):
         taken: The types of its operands.
         shapes: Of its results, as are ``dtypes``.
         meaning: Computes the same with PyTorch; None: nobody can.
+        written: The kernel that it is, where it is a user's own.
     """
 
     creator: str
@@ -42,6 +43,7 @@ class Plugin(Op):
     shapes: tuple[tuple[Size, ...], ...]
     dtypes: tuple[torch.dtype, ...]
     meaning: Callable[..., Any] | None = field(default=None, compare=False)
+    written: Any = field(default=None, compare=False)
     stays: ClassVar[bool] = True
 
     @property
@@ -71,7 +73,7 @@ class Plugin(Op):
         return net.plugin(self, inputs)
 
     def __repr__(self) -> str:
-        shown = [f for f in fields(self) if f.name != "meaning"]
+        shown = [f for f in fields(self) if f.compare]
         return f"Plugin({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in shown)})"
 
 

@@ -17,6 +17,7 @@ from trtnn.source import SourceLine
 from trtnn.trt.fields import Entries, Fields, converted, require_listed, type_name
 from trtnn.trt.identity import title_of
 from trtnn.trt.listening import Log
+from trtnn.trt.written import OURS, Written, register
 
 # What a library exports that TensorRT's registry takes apart itself; of another the creators
 # register themselves when it is loaded.
@@ -217,9 +218,19 @@ class Plugins:
         self.origins.update(dict.fromkeys(keys, library))
         return keys
 
+    @property
+    def takes_kernels(self) -> bool:
+        """Whether a plan can have a kernel that is compiled ahead as a plugin."""
+        return hasattr(self.trt, "QuickPluginCreationRequest")
+
+    def define(self, key: Key, written: Written) -> None:
+        """Register a kernel of a user's, unless it is there: its name says what it is made of."""
+        if not self.has(key):
+            register(self.trt, self._written(), f"{key.namespace}::{key.name}", written)
+
     def is_told(self, key: Key) -> bool:
         """Say whether it is known which code is behind a creator."""
-        return key in self.own or key in self.origins
+        return key in self.own or key in self.origins or key.namespace == OURS
 
     def described(self, key: Key) -> dict[str, Any]:
         """Return what creator a plugin is of, and what library brought it."""
@@ -236,7 +247,7 @@ class Plugins:
         return [
             {
                 **entry,
-                "needed": key not in self.ahead
+                "needed": not (key in self.ahead or key.namespace == OURS)
                 and (entry["library"] is None or entry["library"]["sha256"] not in inside),
             }
             for key, entry in zip(keys, found, strict=True)
