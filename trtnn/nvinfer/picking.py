@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,16 +12,11 @@ from trtnn.ops.arithmetic import cast
 from trtnn.ops.fetching import Fetch, OneHot
 from trtnn.ops.masks import nonzero
 from trtnn.ops.movement import permute
-from trtnn.ops.op import TensorT, axis_of, bind, recorder_of, shape_of, spec_of
+from trtnn.ops.op import TensorT, axis_of, bind, shape_of, spec_of
 from trtnn.ops.ranking import topk as ranked
 from trtnn.ops.scattering import Scatter
 from trtnn.ops.slicing import known_of
-from trtnn.ops.suppression import NMS
-from trtnn.sizes.dims import Expr, Size, bounds, product
-from trtnn.sizes.expressions import DataSymbol
-
-BOXES = 5000
-"""How many boxes of a batch TensorRT looks at, at most."""
+from trtnn.ops.suppression import BOXES, NMS, selected
 
 
 def gather(input: TensorT, indices: TensorT, axis: int) -> TensorT:
@@ -141,9 +134,6 @@ def topk(
     return values, cast(indices, dtype)
 
 
-_counts: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
-
-
 def nms(
     boxes: TensorT,
     scores: TensorT,
@@ -184,18 +174,5 @@ def nms(
     if spec_of(boxes).dtype not in (torch.float32, torch.float16):
         raise DTypeError(f"nms: expected float32 or float16, got {spec_of(boxes)}")
     how = NMS(0, most, float(iou_threshold), float(score_threshold), form, topk_box_limit)
-    how.infer(spec_of(boxes), spec_of(scores))
-    recorder = recorder_of(boxes, scores)
-    if recorder is not None and any(known_of(x) is None for x in (boxes, scores)):
-        place = _counts[recorder] = _counts.get(recorder, -1) + 1
-        how = replace(how, count=_number(place, shape_of(scores), most))
-    rows, total = bind(how, boxes, scores)
+    rows, total = selected(boxes, scores, how)
     return cast(rows, dtype), total
-
-
-def _number(place: int, shape: tuple[Size, ...], most: int) -> Size:
-    """Return the number of boxes that an NMS gives, as a size that depends on data."""
-    batch, boxes, classes = (bounds(size)[1] for size in shape)
-    highest = product((batch, classes, min(boxes, most)))
-    assert isinstance(highest, int)
-    return Expr(DataSymbol(f"nms_{place}", 0, highest))

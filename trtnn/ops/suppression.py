@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from trtnn.errors import ShapeError
-from trtnn.ops.op import Op, Spec, require_float, require_same_dtype
-from trtnn.sizes.dims import Expr, Size
+from trtnn.ops.op import (
+    Op,
+    Spec,
+    TensorT,
+    bind,
+    recorder_of,
+    require_float,
+    require_same_dtype,
+    shape_of,
+    spec_of,
+)
+from trtnn.ops.slicing import known_of
+from trtnn.sizes.dims import Expr, Size, bounds, product
+from trtnn.sizes.expressions import DataSymbol
 
 if TYPE_CHECKING:
     from trtnn.lower.network import ITensor, Net
 
 __all__ = ["NMS"]
+
+BOXES = 5000
+"""How many boxes of a batch TensorRT looks at, at most."""
+_counts: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,19 +70,19 @@ class NMS(Op):
         self, batch: int, boxes: torch.Tensor, scores: torch.Tensor
     ) -> list[tuple[int, int, int]]:
         """Return the rows of one image."""
-        kept: list[tuple[int, int, int]] = []
         flat = scores.float().reshape(-1)
         order = torch.argsort(flat, descending=True, stable=True)
         order = order[flat[order] > self.least][: self.limit]
+        rows, kept = [], dict[int, list[torch.Tensor]]()
         for index in order.tolist():
             box, kind = divmod(index, scores.shape[1])
-            others = [other for _, same, other in kept if same == kind]
+            own, others = boxes[box, kind], kept.setdefault(kind, [])
             if len(others) == self.most:
                 continue
-            own = boxes[box, kind]
-            if all(_overlap(own, boxes[other, kind]) <= self.overlap for other in others):
-                kept.append((batch, kind, box))
-        return kept
+            if not others or bool((_overlaps(own, torch.stack(others)) <= self.overlap).all()):
+                others.append(own)
+                rows.append((batch, kind, box))
+        return rows
 
     def lower(self, net: Net, boxes: Any, scores: Any) -> tuple[ITensor, ITensor]:
         return net.nms(boxes, scores, self)
@@ -89,9 +106,28 @@ def _corners(boxes: torch.Tensor, form: str) -> torch.Tensor:
     return torch.cat((torch.minimum(one, other), torch.maximum(one, other)), -1)
 
 
-def _overlap(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Return the intersection over the union of two boxes."""
-    low, high = torch.maximum(one[:2], other[:2]), torch.minimum(one[2:], other[2:])
-    common = float((high - low).clamp(min=0).prod())
-    both = float((one[2:] - one[:2]).prod() + (other[2:] - other[:2]).prod()) - common
-    return common / both if both > 0 else 0.0
+def _overlaps(one: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Return the intersection over the union of a box with each of some."""
+    low, high = torch.maximum(one[:2], others[:, :2]), torch.minimum(one[2:], others[:, 2:])
+    common = (high - low).clamp(min=0).prod(-1)
+    both = (one[2:] - one[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(-1) - common
+    return torch.where(both > 0, common / both, 0.0)
+
+
+def selected(boxes: TensorT, scores: TensorT, how: NMS) -> tuple[TensorT, TensorT]:
+    """Record an NMS; its count, where it depends on data, is a size of its own."""
+    how.infer(spec_of(boxes), spec_of(scores))
+    recorder = recorder_of(boxes, scores)
+    if recorder is not None and any(known_of(x) is None for x in (boxes, scores)):
+        place = _counts[recorder] = _counts.get(recorder, -1) + 1
+        how = replace(how, count=_number(place, shape_of(scores), how.most))
+    found: tuple[TensorT, TensorT] = bind(how, boxes, scores)
+    return found
+
+
+def _number(place: int, shape: tuple[Size, ...], most: int) -> Size:
+    """Return the number of boxes that an NMS gives, as a size that depends on data."""
+    batch, boxes, classes = (bounds(size)[1] for size in shape)
+    highest = product((batch, classes, min(boxes, most)))
+    assert isinstance(highest, int)
+    return Expr(DataSymbol(f"nms_{place}", 0, highest))

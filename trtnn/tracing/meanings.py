@@ -10,6 +10,7 @@ import torch
 from trtnn.errors import UnsupportedError
 from trtnn.graph.tensor import Tensor, tensors_in
 from trtnn.ops.complex import complex_meaning, is_complex
+from trtnn.ops.detection import OPERATORS
 from trtnn.ops.op import REFUSED, TABLE, Spec
 from trtnn.ops.registering import name_of
 from trtnn.tracing import calls
@@ -28,7 +29,7 @@ def meaning_of(
     args, kwargs = arguments
     tensors = tensors_in(arguments)
     if not any(map(is_complex, (*tensors, *args, *kwargs.values()))):
-        return TABLE.get(function)
+        return TABLE.get(function) or _of_operator(function)
     for tensor in tensors:
         if isinstance(tensor, Tensor):
             recorder.check_fresh(tensor)
@@ -36,6 +37,11 @@ def meaning_of(
     if meaning is None:
         raise UnsupportedError(f"{name_of(function)} of a complex tensor", hint=REAL_ONLY)
     return meaning
+
+
+def _of_operator(function: Any) -> Callable[..., Any] | None:
+    packet = getattr(function, "overloadpacket", function)
+    return OPERATORS.get(getattr(packet, "_qualified_op_name", ""))
 
 
 def missing(function: Any, name: str) -> UnsupportedError:

@@ -27,6 +27,7 @@ from trtnn.source import find_error_line
 from trtnn.tracing.attributes import Attributes, reach
 from trtnn.tracing.forward import module_of
 from trtnn.tracing.known import State
+from trtnn.tracing.libraries import restated
 from trtnn.tracing.numbers import taking_sizes
 from trtnn.tracing.quantizers import quantizers_of
 from trtnn.tracing.recorder import Carried, Recorder
@@ -287,7 +288,7 @@ def _tracing(
         watching = attributes.watched(written)
         reading = reading_autocast(lambda: getattr(_thread, "recorder", None))
         mode = TracingMode(recorder)
-        with torch.no_grad(), uncompiled(), watching, reading, mode, taking_sizes():
+        with torch.no_grad(), uncompiled(), watching, reading, mode, taking_sizes(), restated():
             yield
     finally:
         recorder.close()

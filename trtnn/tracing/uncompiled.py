@@ -32,7 +32,7 @@ def uncompiled() -> Iterator[None]:
     with ExitStack() as stack:
         for (home, name), function in COMPILING.items():
             if hasattr(sys.modules.get(home), name):
-                stack.enter_context(_replaced(sys.modules[home], name, function))
+                stack.enter_context(replaced(sys.modules[home], name, function))
         if "torch._dynamo" in sys.modules:
             stack.enter_context(warnings.catch_warnings())
             stack.enter_context(torch.compiler.set_stance("force_eager"))
@@ -41,7 +41,8 @@ def uncompiled() -> Iterator[None]:
 
 
 @contextmanager
-def _replaced(home: Any, name: str, value: Any) -> Iterator[None]:
+def replaced(home: Any, name: str, value: Any) -> Iterator[None]:
+    """Have a name of a module or class stand for another value."""
     before = getattr(home, name)
     setattr(home, name, value)
     try:
