@@ -259,7 +259,7 @@ class Context(Plain):
 
     def _tell_profiler(self) -> None:
         """Tell a time of each layer, a microsecond more than of the one before."""
-        profiler = self.profiler
+        profiler = self.__dict__.get("_value_profiler")  # asking for it would be counted
         if profiler is None:
             return
         several = len(self._plan.profiles) > 1
