@@ -24,9 +24,10 @@ from tests.on_double import on_double
 from tests.saved.saving import load, save
 from trtnn.cache.engines import engine_key
 from trtnn.compiler import optimize
-from trtnn.errors import LoadError, OptionError
+from trtnn.errors import LoadError, OptionError, UnsupportedError
 from trtnn.host import HostModel
 from trtnn.options import BuildOptions
+from trtnn.saved.graphs import describe_graph
 from trtnn.trt.library import TensorRT
 from trtnn.trt.plugins import Key
 
@@ -133,3 +134,10 @@ def test_a_file_names_the_plugin_that_is_absent(
 def test_a_version_that_is_absent_is_named_too(library: TensorRT) -> None:
     with pytest.raises(OptionError, match=r"mine::Coordinates version 1: .* has no such creator"):
         on_double(library.trt, mine(), IMAGES)
+
+
+def test_no_file_holds_a_graph_with_a_plugin() -> None:
+    images = torch.ones(2, 3, 4, 5)
+    text = "plugin mine::Coordinates version 1: a file holds no code, such as its reference"
+    with pytest.raises(UnsupportedError, match=text):
+        describe_graph(trtnn.trace(mine(), [images]), lambda _: "array")

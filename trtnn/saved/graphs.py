@@ -16,9 +16,10 @@ import torch
 
 import trtnn.flow.callables
 import trtnn.ops  # noqa: F401 - whose import defines all ops
-from trtnn.errors import LoadError, TrtnnError
+from trtnn.errors import LoadError, TrtnnError, UnsupportedError
 from trtnn.graph.graph import Constant, Graph, Node, Origin, Value, as_tuple
 from trtnn.ops.op import Op, Spec, sizes_in
+from trtnn.ops.plugins import Plugin
 from trtnn.saved.description import MALFORMED, declared_dim, described_dim, described_tensor
 from trtnn.saved.leaves import decode, dtype_of, encode
 from trtnn.saved.notation import read_dims, read_size
@@ -39,7 +40,7 @@ def describe_graph(graph: Graph, keep: Keep) -> dict[str, Any]:
         keep: Keeps a constant's tensor, and returns the name that it is found by.
 
     Raises:
-        UnsupportedError: It has a number that a file cannot hold.
+        UnsupportedError: It has a number that a file cannot hold, or a plugin.
     """
     number = {value: i for i, value in enumerate(graph.values())}
     return {
@@ -70,6 +71,11 @@ def describe_graph(graph: Graph, keep: Keep) -> dict[str, Any]:
 
 
 def _described(value: Any, node: Node, name: str, keep: Keep) -> Any:
+    if isinstance(node.op, Plugin):
+        raise UnsupportedError(
+            f"{node.op.title}: a file holds no code, such as its reference, so no graph with it",
+            where=node.origin.source,
+        )
     if isinstance(value, Graph):
         return {"graph": describe_graph(value, keep)}
     return encode(value, f"{node.label}.{name}")
