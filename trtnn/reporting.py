@@ -84,7 +84,9 @@ def report(
         inputs: The arguments of a call.
         path: The zip file, which must not be there yet.
         named: Arguments that are given by name.
-        precision, backend, options: As ``compile`` takes them, for a module.
+        precision: As ``compile`` takes it, for a module; likewise the next two.
+        backend: One of ``compile``'s.
+        options: What TensorRT's builder is told.
         tolerance: As ``check`` takes it.
         weights: Keep all constants as they are.
 

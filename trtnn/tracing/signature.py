@@ -41,8 +41,9 @@ class Input:
             ``torch.channels_last`` of a tensor (N, C, H, W), ``torch.channels_last_3d`` of one
             (N, C, D, H, W). The dtype is float32, or float16 or bfloat16 with a multiple of 8
             channels; TensorRT refuses another at compile. ``shape`` stays in PyTorch's order.
-        low, high: Between which values a call's entries lie, both included; ``compile`` verifies a
-            new engine with such. No call is refused for them.
+        low: The least value of a call's entries; ``compile`` verifies a new engine with such. No
+            call is refused for it.
+        high: The greatest, in the same way.
 
     Raises:
         ShapeError: An entry of ``shape`` is none of these.
