@@ -58,4 +58,4 @@ $(VENV)/%.stamp: $(VENV)/torch.stamp pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) site

@@ -57,7 +57,10 @@ def test_each_example_has_a_test() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {*NEEDS, "setting", "operators"}
 
 
-@pytest.mark.parametrize("name", NEEDS)
+@pytest.mark.parametrize(
+    "name",
+    [*NEEDS, *(pytest.param(name, marks=pytest.mark.gpu, id=f"{name} gpu") for name in NEEDS)],
+)
 def test_an_example_runs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     for package in NEEDS[name]:
         pytest.importorskip(package)
