@@ -162,6 +162,7 @@ class Definition:
         self.module, self.plugin_id, self.register_func = module, plugin_id, function
         self.impl_func: Callable[..., Any] | None = None
         self.aot_impl_func: Callable[..., Any] | None = None
+        self.kernel: Any = None
         self.input_tensor_names: list[str] = []
         self.input_attrs: dict[str, Any] = {}
         signature = inspect.signature(function)
@@ -230,7 +231,7 @@ class Definition:
 
     def check_kernel(self, made: Any) -> None:
         """Refuse what is no kernel that is compiled ahead."""
-        name, code, launch, extra = made
+        self.kernel = name, code, launch, extra = made
         for text in (name, code):
             require(isinstance(text, (str, bytes)) and bool(text), f"{text!r} is no text")
         require(isinstance(launch, KernelLaunchParams), "no KernelLaunchParams")

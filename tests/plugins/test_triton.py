@@ -17,9 +17,11 @@ import torch
 import trtnn
 from tests import double
 from tests.cache.test_key import GPU
+from tests.double.sizes import evaluate
 from tests.ops.test_ops import check_lowering, library_of
 from trtnn.cache.engines import engine_key
 from trtnn.compiler import optimize
+from trtnn.engine.builder import build
 from trtnn.errors import AbsentError, OptionError, ShapeError, TrtnnError, UnsupportedError
 from trtnn.graph.graph import Graph
 from trtnn.lower.plugins import keys_of
@@ -118,6 +120,41 @@ def test_a_kernel_is_compiled_into_the_plan(triton: Compiler) -> None:
     assert torch.equal(scale(x), 2 * x + 1)
     model = trtnn.compile(scale, inputs=[INPUT], backend="reference")
     assert torch.equal(model(x), 2 * x + 1)
+
+
+class Sizes(dict[str, int]):
+    """Every size of an input that is dynamic."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> int:
+        return 3
+
+
+def test_a_kernel_is_launched_by_the_sizes_of_its_inputs(triton: Compiler) -> None:
+    def grid(a: dict[str, Any]) -> tuple[Any, ...]:
+        return a["n"] % 7 + 1, torch.sym_max(a["x"].shape[0], 2), a["m"] // 2
+
+    function = trtnn.triton_op(Kernel("x n m y"), grid, infer=lambda x: x.new_empty(4, 5))
+    graph = graph_of(lambda x: function(x, n=3 * x.numel() + 1, m=torch.sym_min(x.shape[0], 9) + 1))
+    library = TensorRT(double.load("11"))
+    build(optimize(graph, library), library, BuildOptions())
+    (key,) = keys_of(graph)
+    name, code, launch, numbers = getattr(library.trt.plugin.op.trtnn, key.name).kernel
+
+    def number(size: Any) -> int:
+        made = size._size if hasattr(size, "_size") else size
+        return int(evaluate(made, Sizes(), {}))
+
+    n, m = 3 * 300 + 1, 4
+    assert [number(x.value) for x in numbers._numbers] == [n, m]
+    blocks = [number(getattr(launch, f"grid_{axis}")) for axis in "xyz"]
+    assert blocks == [n % 7 + 1, 3, m // 2]
+    assert (launch.block_x, launch.shared_mem) == (128, 64) and (name, code[:8]) == (
+        "scaled",
+        ".visible",
+    )
 
 
 def test_an_engine_is_kept_for_what_its_kernel_is_made_of(triton: Compiler) -> None:
