@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests import double
 from tests.docs import blocks
 from tests.docs.blocks import ROOT, blocks_of, pages, run
 from trtnn import errors
+from trtnn.vocabulary import TABLE  # full, once it is imported
 
 RAISED = [
     item
@@ -27,11 +29,15 @@ PAGES = pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let pages write their files, and keep them and their modules apart."""
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let pages write their files, and keep these, their modules and what they register apart."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "net", raising=False)
+    before = dict(TABLE)
+    yield
+    TABLE.clear()
+    TABLE.update(before)
 
 
 def what_is_here(*, gpu: bool) -> set[str]:
