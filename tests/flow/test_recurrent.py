@@ -9,7 +9,6 @@ import torch
 
 import trtnn
 from tests.flow.proving import prove
-from trtnn.errors import UnsupportedError
 
 BATCH, STEPS = trtnn.Dim("batch", 1, 2, 4), trtnn.Dim("steps", 1, 3, 7)
 ROW, TIMES = trtnn.Input((BATCH, STEPS, 5)), trtnn.Input((STEPS, BATCH, 5))
@@ -66,14 +65,3 @@ def test_initial_states_that_are_given() -> None:
 )
 def test_cells(cell: Any) -> None:
     prove(lively(cell(5, 4)), [trtnn.Input((BATCH, 5))], [(torch.randn(2, 5),)], tolerance=1e-5)
-
-
-def test_a_packed_sequence_is_refused() -> None:
-    module = lively(torch.nn.LSTM(5, 4))
-
-    def function(x: torch.Tensor) -> Any:
-        lengths = torch.tensor([3, 2])
-        return module(torch.nn.utils.rnn.pack_padded_sequence(x, lengths))[0].data
-
-    with pytest.raises(UnsupportedError, match="a packed sequence has as many rows"):
-        trtnn.trace(function, [trtnn.Input((3, 2, 5))])

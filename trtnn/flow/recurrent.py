@@ -8,16 +8,12 @@ from typing import Any
 import torch
 from torch.nn.functional import dropout, linear
 
-from trtnn.errors import UnsupportedError
 from trtnn.flow.loops import scan
-from trtnn.ops.op import REFUSED, TensorT, shape_of, torch_function
+from trtnn.flow.packing import packed_of, repacked
+from trtnn.ops.op import TensorT, shape_of, torch_function
 
 __all__ = ["gru", "gru_cell", "lstm", "lstm_cell", "rnn_relu", "rnn_relu_cell", "rnn_tanh"]
 
-REFUSED[torch._pack_padded_sequence] = (
-    "a packed sequence has as many rows in each step as the data says",
-    "give the padded sequences to the network, and mask what it returns",
-)
 UNROLLED = 8
 """Up to as many steps of a static length are written one after the other, and no loop."""
 
@@ -59,39 +55,49 @@ def _of_input(x: TensorT, weights: Sequence[Any], step: Step) -> TensorT:
 
 
 def _layer(
-    x: TensorT, states: States, weights: Sequence[Any], step: Step, dim: int, *, reverse: bool
+    x: TensorT,
+    states: States,
+    weights: Sequence[Any],
+    step: Step,
+    dim: int,
+    valid: TensorT | None,
+    *,
+    reverse: bool,
 ) -> tuple[TensorT, States]:
-    """Return the hidden states of all steps, stacked along ``dim``, and the last states."""
-    gates = _of_input(x, weights, step)
+    """Return the hidden states of all steps, stacked along ``dim``, and the last states.
+
+    Args:
+        valid: Which steps a sequence has, (steps, batch, 1); the others leave its states alone.
+    """
+    rows = [_of_input(x, weights, step)] + ([] if valid is None else [valid])
     length = shape_of(x)[dim]
+
+    def once(carry: Any, row: Sequence[TensorT]) -> Any:
+        after = step(row[0], carry, weights)
+        if valid is not None:
+            pairs = zip(after, carry, strict=True)
+            after = tuple(torch.where(row[1], new, old) for new, old in pairs)
+        return after, after[0]
+
     if not isinstance(length, int) or length > UNROLLED:
-
-        def once(carry: Any, row: TensorT) -> Any:
-            after = step(row, carry, weights)
-            return after, after[0]
-
-        last, stacked = scan(once, states, gates, dim=dim, reverse=reverse)
+        last, stacked = scan(once, states, rows, dim=dim, reverse=reverse)
         return stacked, last
     found = []
     for index in reversed(range(length)) if reverse else range(length):
-        states = step(gates.select(dim, index), states, weights)
-        found.append(states[0])
+        states, output = once(states, [x.select(dim, index) for x in rows])
+        found.append(output)
     return torch.stack(found[::-1] if reverse else found, dim), states
 
 
 def _network(
-    name: str, step: Step, x: TensorT, states: States, parameters: Sequence[Any], told: Any
+    step: Step,
+    x: TensorT,
+    states: States,
+    parameters: Sequence[Any],
+    told: Any,
+    valid: TensorT | None = None,
 ) -> tuple[TensorT, States]:
-    """Run the layers of a recurrent network, both ways where it is bidirectional.
-
-    Raises:
-        UnsupportedError: The input is a packed sequence.
-    """
-    if not isinstance(told[0], bool):
-        raise UnsupportedError(
-            f"{name} of a packed sequence",
-            hint="give the padded sequences, and mask what the model returns",
-        )
+    """Run the layers of a recurrent network, both ways where it is bidirectional."""
     biased, layers, rate, training, both, batch_first = told
     dim, ways = (1 if batch_first else 0), (2 if both else 1)
     each = len(parameters) // (layers * ways)
@@ -102,7 +108,7 @@ def _network(
             place = layer * ways + way
             weights = _weights(parameters[place * each : (place + 1) * each], biased=biased)
             first = tuple(state.select(0, place) for state in states)
-            output, ends = _layer(x, first, weights, step, dim, reverse=bool(way))
+            output, ends = _layer(x, first, weights, step, dim, valid, reverse=bool(way))
             outputs.append(output)
             last.append(ends)
         x = torch.cat(outputs, -1) if both else outputs[0]
@@ -115,6 +121,10 @@ def _weights(given: Sequence[Any], *, biased: bool) -> list[Any]:
     """Return weights of input and state, their biases, and the projection: None where absent."""
     rest = list(given[4:] if biased else given[2:])
     return [*given[:2], *(given[2:4] if biased else (None, None)), *(rest or [None])]
+
+
+def _states(hx: Any) -> States:
+    return (hx,) if isinstance(hx, torch.Tensor) else tuple(hx)
 
 
 def _called(name: str, step: Step) -> Callable[..., Any]:
@@ -132,11 +142,14 @@ def _called(name: str, step: Step) -> Callable[..., Any]:
         batch_first: Any = None,
     ) -> Any:
         told = (has_biases, num_layers, dropout, train, bidirectional, batch_first)
-        if batch_first is None:
-            told = (None,) * 6
-        first = (hx,) if isinstance(hx, torch.Tensor) else tuple(hx)
-        output, states = _network(name, step, input, first, params, told)
-        return (output, *states)
+        if isinstance(has_biases, bool):
+            output, states = _network(step, input, _states(hx), params, told)
+            return (output, *states)
+        # (data, batch_sizes, hx, params, has_biases, ...): a packed sequence
+        packed = packed_of(name, input)
+        told, valid = (*told[1:], False), packed.valid[:, :, None]
+        output, states = _network(step, packed.padded, _states(params), has_biases, told, valid)
+        return (repacked(packed, output), *states)
 
     network.__name__ = network.__qualname__ = name
     network.__doc__ = f"Run ``torch.{name}``, as the modules of ``torch.nn`` call it."

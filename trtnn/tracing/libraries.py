@@ -1,4 +1,4 @@
-"""Functions of torchvision's that a trace runs in another form: those whose sizes data decide."""
+"""Functions of libraries that a trace runs in another form: those that ask data for sizes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import Any
+
+import torch
 
 from trtnn.ops import detection
 from trtnn.ops.op import active_recorder
@@ -21,11 +23,25 @@ FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
     ("torchvision.ops.boxes", "_batched_nms_vanilla"): detection.batched_nms,
     ("torchvision.ops.roi_align", "_roi_align"): detection.roi_align,
 }
-METHODS: dict[tuple[str, str], Callable[..., Any]] = {
-    ("torchvision.models.detection.ssd", "SSD"): detectors.single_shot,
-    ("torchvision.models.detection.retinanet", "RetinaNet"): detectors.by_level,
+
+
+def _expected_hidden_size(self: Any, input: Any, batch_sizes: Any) -> tuple[Any, Any, Any]:
+    """Stand for a method of ``RNNBase``, which asks the batch of a packed sequence for a number."""
+    if batch_sizes is None:
+        batch = input.size(0 if self.batch_first else 1)
+    else:
+        first = batch_sizes[0]
+        batch = first if isinstance(first, torch.SymInt) else int(first)
+    ways = 2 if self.bidirectional else 1
+    return self.num_layers * ways, batch, self.proj_size or self.hidden_size
+
+
+_AFTER = "postprocess_detections"
+METHODS: dict[tuple[str, str, str], Callable[..., Any]] = {
+    ("torch.nn.modules.rnn", "RNNBase", "get_expected_hidden_size"): _expected_hidden_size,
+    ("torchvision.models.detection.ssd", "SSD", _AFTER): detectors.single_shot,
+    ("torchvision.models.detection.retinanet", "RetinaNet", _AFTER): detectors.by_level,
 }
-"""What stands for ``postprocess_detections`` of a class."""
 
 
 @contextmanager
@@ -34,9 +50,8 @@ def restated() -> Iterator[None]:
     with ExitStack() as stack:
         for (home, name), meaning in FUNCTIONS.items():
             _restate(stack, sys.modules.get(home), name, meaning)
-        for (home, kind), meaning in METHODS.items():
-            owner = getattr(sys.modules.get(home), kind, None)
-            _restate(stack, owner, "postprocess_detections", meaning)
+        for (home, kind, name), meaning in METHODS.items():
+            _restate(stack, getattr(sys.modules.get(home), kind, None), name, meaning)
         yield
 
 

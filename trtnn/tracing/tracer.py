@@ -198,7 +198,9 @@ def _typed_errors(recorder: Recorder) -> Iterator[None]:
         raise
 
 
-_SYMBOLIC_OPERAND = re.compile(r"Sym(Int|Float|Bool|Node)|(Size|Float|Bool)Node|, not Tensor")
+_SYMBOLIC_OPERAND = re.compile(
+    r"Sym(Int|Float|Bool|Node)|(Size|Float|Bool)Node|, not (Tensor|BatchSizes)"
+)
 
 
 def _finish(
