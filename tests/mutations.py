@@ -42,6 +42,7 @@ def quantized(x: torch.Tensor) -> torch.Tensor:
 
 
 def quantized_weights(x: torch.Tensor) -> torch.Tensor:
+    x = torch.fake_quantize_per_tensor_affine(x, 0.1, 0, -128, 127)
     steps, zeros = torch.full((4,), 0.1), torch.zeros(4, dtype=torch.int32)
     kernel = torch.ones(4, 3, 3, 3)
     kernel = torch.fake_quantize_per_channel_affine(kernel, steps, zeros, 0, -128, 127)

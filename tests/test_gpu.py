@@ -15,7 +15,7 @@ from tests.ops.test_ops import dims_of, traced
 from tests.rows import Holder, Row, all_rows, prepare
 from tests.shaped import SHAPED, Shaped, corners_and_random
 from tests.zoo import MODELS, build_lively
-from trtnn.errors import TrtnnError, UnsupportedError
+from trtnn.errors import BuildError, TrtnnError, UnsupportedError
 from trtnn.options import BuildOptions
 from trtnn.run.runner import Runner
 from trtnn.tree import flatten
@@ -77,17 +77,18 @@ def test_rows_on_the_engine(group: str) -> None:
     rows = GROUPS[group]
     try:
         build_rows(rows)
-    except (TrtnnError, AssertionError):
+    except (TrtnnError, AssertionError) as error:
         wrong = list(filter(None, map(what_is_wrong, rows)))  # alone
         assert not wrong, "\n".join(wrong)
-        raise
+        if not isinstance(error, BuildError):  # 8.6.0 cannot build all that is right in one
+            raise
 
 
 def what_is_wrong(row: Row) -> str | None:
     try:
         build_rows([row])
     except (TrtnnError, AssertionError) as error:
-        return str(error)
+        return f"{row.name}: {error}"
     return None
 
 
@@ -105,7 +106,12 @@ def build_rows(rows: list[Row]) -> None:
     samples = module.samples
     inputs = [trtnn.Input(x.shape, x.dtype, f"x{i}") for i, x in enumerate(samples)]
     model = trtnn.compile(
-        module.cuda(), inputs=inputs, backend="tensorrt", precision="fp32", options=FAST
+        module.cuda(),
+        inputs=inputs,
+        backend="tensorrt",
+        precision="fp32",
+        options=FAST,
+        verify=False,  # that is what follows, at more sizes
     )
     for bindings in corners_and_random(dims_of(samples)):
         generator = torch.Generator().manual_seed(11)
@@ -115,16 +121,18 @@ def build_rows(rows: list[Row]) -> None:
         for (own, call), given in zip(module.parts, results, strict=True):
             row = call.row
             expected = call(row.oracle or row.function, [next(remaining).clone() for _ in own])
+            dtypes = {v.spec.dtype for v in traced(row)[0].values()}
+            tolerance = TOLERANCE[torch.float16 if torch.float16 in dtypes else torch.float32]
             for mine, want in zip(flatten(given)[0], flatten(expected)[0], strict=True):
-                compare(mine, want, f"{row.name} at {bindings}")
+                compare(mine, want, f"{row.name} at {bindings}", tolerance)
 
 
-def compare(given: Any, want: Any, label: str) -> None:
+def compare(given: Any, want: Any, label: str, tolerance: float) -> None:
     if not isinstance(want, torch.Tensor):
         assert given == want, label
         return
     assert given.shape == want.shape and given.dtype == want.dtype, label
-    tolerance = TOLERANCE.get(want.dtype, 0)
+    tolerance = tolerance if want.dtype.is_floating_point else 0
     torch.testing.assert_close(
         given.cpu(),
         want,

@@ -439,6 +439,7 @@ def optimize(
     graph = passes.merge_equal(graph)
     graph = passes.absorb_pads(graph)
     graph = passes.absorb_expands(graph)
+    graph = passes.fold_lone_weights(graph, library.target)
     graph = passes.widen_quantized(graph)
     graph = passes.merge_shuffles(graph)
     graph = passes.split_heads(graph)

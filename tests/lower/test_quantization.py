@@ -14,6 +14,8 @@ from tests import double
 from trtnn.compiler import optimize
 from trtnn.engine.builder import build_plan
 from trtnn.errors import UnsupportedError
+from trtnn.graph.interpreter import run
+from trtnn.graph.passes import fold_lone_weights
 from trtnn.lower.network import lower
 from trtnn.ops.quantization import QuantizeDequantize
 from trtnn.options import BuildOptions
@@ -114,3 +116,21 @@ def test_what_each_version_takes(
         assert error.hint is not None
         assert re.search(match, str(error))
     assert (network is None) == (match is not None)
+
+
+def test_weights_beside_floats_are_rounded_where_8_6_would_multiply_them_wrong() -> None:
+    class Weights(Aware):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return F.conv2d(x, self.quantized(self.conv.weight), self.conv.bias)
+
+    module = Weights().eval()
+    kinds = {}
+    for version in ("8.6", "10"):
+        network, _ = lowered(module, version, torch.float32)
+        kinds[version] = [type(layer).__name__ for layer in layers_of(network)]
+    assert "IQuantizeLayer" in kinds["10"] and "IQuantizeLayer" not in kinds["8.6"]
+    graph = trtnn.trace(module, [trtnn.Input((2, 3, 5, 5))])
+    rounded = fold_lone_weights(graph, TensorRT(double.load("8.6")).target)
+    assert not any(isinstance(node.op, QuantizeDequantize) for node in rounded.nodes)
+    x = torch.randn(2, 3, 5, 5)
+    assert torch.equal(run(rounded, [x])[0][0], module(x))

@@ -131,7 +131,7 @@ def test_sizes_are_pythons_integers(expression: Any) -> None:
 def test_sizes_are_pythons_integers_on_the_engine(expression: Any) -> None:
     forward = forward_of(expression)
     inputs = [trtnn.Input(tuple(DIMS), torch.float32, "x")]
-    model = trtnn.compile(forward, inputs=inputs, backend="tensorrt")
+    model = trtnn.compile(forward, inputs=inputs, backend="tensorrt", verify=False)
     for bindings in corners_and_random(DIMS, 3):
         x = torch.rand(tuple(bindings.values()))
         value, *expected = forward(x)

@@ -15,8 +15,10 @@ from tests import double
 from trtnn import Input, UnsupportedError
 from trtnn.compiler import optimize
 from trtnn.engine.builder import build
+from trtnn.errors import BuildError
+from trtnn.lower.network import lower
 from trtnn.options import BuildOptions
-from trtnn.run.allocating import AllocatingRunner
+from trtnn.run.allocating import AllocatingRunner, Allocations
 from trtnn.trt.library import TensorRT
 
 CPU = torch.device("cpu")
@@ -127,3 +129,21 @@ def test_a_size_that_only_a_longer_output_has_is_refused() -> None:
     graph = optimize(trtnn.trace(twice, [Input((B, 3))]), library)
     with pytest.raises(UnsupportedError, match="depends on data"):
         build(graph, library, BuildOptions())
+
+
+def test_an_output_larger_than_what_was_asked_for_is_an_error() -> None:
+    own = Allocations(CPU, None)
+    own.allocate("found", 8)
+    own.notify("found", (3,))
+    with pytest.raises(BuildError, match=r"found: TensorRT asked for 8 bytes, and wrote \(3,\)"):
+        own.take("found", torch.int32)
+
+
+@pytest.mark.parametrize("version", ["8.6", "10"])
+def test_8_6_counts_into_a_layer_of_its_own(version: str) -> None:
+    library = TensorRT(double.load(version))
+    graph = trtnn.trace(trtnn.nvinfer.non_zero, [Input((4,), torch.int32)])
+    network = library.network(library.builder())
+    lower(optimize(graph, library), library, network)
+    kinds = [type(network.get_layer(i)).__name__ for i in range(network.num_layers)]
+    assert kinds.count("IElementWiseLayer") == (1 if version == "8.6" else 0)

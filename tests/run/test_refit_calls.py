@@ -171,6 +171,8 @@ def test_a_compiled_model_with_a_stripped_plan(
 GPU_MODELS = {name: MODELS["small"][name] for name in ("resnet18", "vit_b_16")}
 BAR = {torch.float32: 2, torch.float16: 3}  # so many times eager's own error, and SLACK
 SLACK = 1e-3
+# Wrong by 0.94 of itself, whatever way its products are written; right without refit, or in half.
+WRONG_IN_8_6 = {("vit_b_16", torch.float32)}
 
 
 @pytest.mark.gpu
@@ -194,6 +196,11 @@ def test_a_refitted_engine_equals_eager(name: str, dtype: torch.dtype, tmp_path:
         "options": BuildOptions(refit="refit", builder_optimization_level=1),
         "cache": tmp_path / "cache",
     }
+    installed = pytest.importorskip("tensorrt").__version__
+    if (name, dtype) in WRONG_IN_8_6 and installed.startswith("8.6"):
+        with pytest.raises(WrongEngineError, match="an engine that is wrong"):
+            trtnn.compile(nets[0], **chosen)
+        return
     built_here = trtnn.compile(nets[0], **chosen)
     found_there = trtnn.compile(nets[0], **chosen)  # in the cache, without recipes
     for compiled in (built_here, found_there):
@@ -212,7 +219,8 @@ def test_a_refitted_engine_equals_eager(name: str, dtype: torch.dtype, tmp_path:
 def test_what_8_6_builds_wrong_is_refused(dtype: torch.dtype, tmp_path: Path) -> None:
     # Right without refit, and with refit if it returns the hidden states alone.
     net, given = build_lively(BERT, 0).to("cuda", dtype), [t.cuda() for t in BERT.inputs(2, 7)]
-    chosen: Any = {"inputs": given, "precision": "fp32", "cache": tmp_path / "cache"}
+    precision = "fp32" if dtype == torch.float32 else "tf32"
+    chosen: Any = {"inputs": given, "precision": precision, "cache": tmp_path / "cache"}
     plain = trtnn.compile(net, **chosen, options=BuildOptions(timing_cache=False))
     if plain.engine.library.target.version.startswith("8.6"):
         with pytest.raises(WrongEngineError, match="an engine that is wrong"):

@@ -76,6 +76,29 @@ def test_an_engine_that_draws_numbers_is_not_held_against_its_graph(answering: A
     assert not model.verified and answering.answers[0].calls == 0
 
 
+def test_integers_that_are_divided_by_0_show_nothing(answering: Any, monkeypatch: Any) -> None:
+    zeros = [(torch.arange(3) % 2,)]
+    monkeypatch.setattr(verification, "draws", lambda *_, **__: zeros)
+    whole = [trtnn.Input((3,), torch.int64, name="n")]
+    with pytest.warns(VerifyWarning, match="not verified.*an integer is divided by 0"):
+        model, _ = answering.compile(lambda n: 7 // n, inputs=whole)
+    assert not model.verified
+
+
+def test_what_is_nearer_to_0_than_a_float_can_be_is_0(answering: Any) -> None:
+    with pytest.warns(VerifyWarning, match="output 0 is all 0 in the reference"):
+        answering.compile(lambda x: x / 3e38 / 1e4, inputs=X)
+
+
+def test_other_inputs_that_the_graph_refuses_are_said(answering: Any, monkeypatch: Any) -> None:
+    table = torch.randn(4, 3)
+    drawn = {1: [(torch.tensor([0, 3]),)], 2: [(torch.tensor([9, 9]),)]}
+    monkeypatch.setattr(verification, "draws", lambda *_, seed=1: drawn[seed])
+    ids = [trtnn.Input((2,), torch.int64, name="ids")]
+    model, _ = answering.compile(lambda ids: table[ids], inputs=ids)
+    assert model.verified and "whether outputs move is not known" in str(model.verified)
+
+
 def test_verify_can_be_left_out_and_made_up_for(answering: Any) -> None:
     net = nn.Linear(3, 4)
     model, _ = answering.compile(net, verify=False)

@@ -122,6 +122,9 @@ class Layers:
 
     def parametric_relu(self, x: Operand, slopes: Operand) -> ITensor:
         x, slopes = self.tensor(x), self.tensor(slopes)
+        if x.rank == 0 and not self.library.target.scalars_in_unary:
+            row, slope = (self.shuffle(t, shape=(1,)) for t in (x, slopes))
+            return self.shuffle(self.parametric_relu(row, slope), shape=())
         layer = self.network.add_parametric_relu(x.handle, slopes.handle)
         return self.done(layer, x.dtype, x.shape, x.dtype)
 
@@ -134,6 +137,16 @@ class Layers:
         inside = kind in PICKS or (kind in DIVISIONS and a.dtype == torch.uint8)
         computes = picked(a.dtype) if inside else a.dtype
         return self.done(layer, dtype, broadcast(kind, a.shape, b.shape), computes)
+
+    def counted(self, indices: ITensor) -> ITensor:
+        """Return indices, as many as only an execution can tell, as what may be an output.
+
+        Seen on 8.6.0: where the layer that counts gives an output itself, the second execution asks
+        for as much memory as the first needed, and writes beyond. A maximum with 0 changes nothing.
+        """
+        if self.library.target.strongly_typed:
+            return indices
+        return self.elementwise(indices, Handle(torch.tensor(0, dtype=torch.int32)), "MAX")
 
     def select(self, condition: Operand, a: Operand, b: Operand) -> ITensor:
         rank = max(condition.rank, a.rank, b.rank)

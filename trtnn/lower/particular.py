@@ -91,7 +91,7 @@ class Particular(Layers):
             layer.set_input(4, least.handle)
             layer.bounding_box_format = getattr(trt.BoundingBoxFormat, how.form)
             layer.topk_box_limit = how.limit
-        rows = self.done(layer, torch.int32, (how.count, 3), None)
+        rows = self.counted(self.done(layer, torch.int32, (how.count, 3), None))
         return rows, ITensor(layer.get_output(1), torch.int32, ())
 
     # Fills and sizes ------------------------------------------------------------------------
@@ -144,6 +144,9 @@ class Particular(Layers):
 
     def ragged_softmax(self, x: Operand, bounds: Operand) -> ITensor:
         x, ends = self.tensor(x), self.tensor(bounds)
+        if x.dtype == torch.float16 and not self.library.target.strongly_typed:
+            wide = self.ragged_softmax(self.cast(x, torch.float32), bounds)  # 8.6 has no other
+            return self.cast(wide, x.dtype)
         layer = self.network.add_ragged_softmax(x.handle, ends.handle)
         return self.done(layer, x.dtype, x.shape, x.dtype)
 

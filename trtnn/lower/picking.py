@@ -63,7 +63,7 @@ class Picking(Layers):
         # 8.6.0 cannot build what follows a NonZero of an input ("recolorMyelin..."), but of a copy.
         x = self.identity(x)
         found = self.done(self.network.add_non_zero(x.handle), torch.int32, (x.rank, count), None)
-        return self.cast(self.shuffle(found, first=(1, 0)), torch.int64)
+        return self.cast(self.shuffle(self.counted(found), first=(1, 0)), torch.int64)
 
     def scatter(self, x: Operand, indices: Operand, updates: Operand, axis: int | None) -> ITensor:
         """Write updates along an axis, or where each row of indices says in the leading dims."""

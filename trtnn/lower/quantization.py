@@ -10,7 +10,15 @@ from trtnn.errors import UnsupportedError
 from trtnn.graph.graph import Graph, Node, Value
 from trtnn.graph.passes.fused import fused_regions
 from trtnn.lower.layers import ITensor, Layers, Operand
+from trtnn.ops.arithmetic import Cast, Elementwise
+from trtnn.ops.convolution import Convolution
+from trtnn.ops.deconvolution import Deconvolution
 from trtnn.ops.matrix import MatrixMultiply
+from trtnn.ops.pointwise import Activation
+from trtnn.ops.quantization import QuantizeDequantize
+from trtnn.ops.reduction import Reduce
+
+BESIDE = (Activation, Cast, Elementwise, QuantizeDequantize, Reduce)
 
 
 class Quantization(Layers):
@@ -56,11 +64,29 @@ def loose_nodes(graph: Graph, dequantized: set[Value]) -> set[Node]:
     """Return the nodes that share a region with a product of 8 bits.
 
     Seen on 8.6.0: such a region finds no implementation where its halves are told their type, and
-    one where they are not.
+    one where they are not. What follows a convolution entry by entry is a part of its kernel, which
+    is none without the type ("incorrectly marked as an int8 node").
     """
+    if not dequantized:
+        return set()
+    beside = _beside_convolutions(graph)
     return {
         node
-        for region in (fused_regions(graph) if dequantized else ())
+        for region in fused_regions(graph)
         if any(isinstance(n.op, MatrixMultiply) and dequantized & {*n.inputs} for n in region)
         for node in region
+        if node not in beside
     }
+
+
+def _beside_convolutions(graph: Graph) -> set[Node]:
+    """Return the nodes that take what convolutions give, entry by entry, or its sums."""
+    found: set[Node] = set()
+    given: set[Value] = set()
+    for node in graph.nodes:
+        follows = isinstance(node.op, BESIDE) and not given.isdisjoint(node.inputs)
+        if follows:
+            found.add(node)
+        if follows or isinstance(node.op, (Convolution, Deconvolution)):
+            given.update(node.outputs)
+    return found

@@ -254,9 +254,16 @@ class Windows(Layers):
             made = self.normalization(full, *wide, axes, epsilon, groups, by_channel=by_channel)
             return self.cast(made, dtype)
         s, b = self.tensor(scale, x.rank), self.tensor(bias, x.rank)
+        if x.rank < 4 and groups > 1 and not self.library.target.strongly_typed:
+            image, s, b = map(self._with_space, (x, s, b))  # all that 8.6 takes in groups
+            y = self.normalization(image, s, b, (*axes, *range(x.rank, 4)), epsilon, groups)
+            return self.shuffle(y, shape=x.shape)
         network = self.network
         add = network.add_normalization_v2 if by_channel else network.add_normalization
         layer = add(x.handle, s.handle, b.handle, bits(axes))
         if layer is not None:
             layer.epsilon, layer.num_groups = epsilon, groups
         return self.done(layer, dtype, x.shape, dtype)
+
+    def _with_space(self, x: ITensor) -> ITensor:
+        return self.shuffle(x, shape=(*x.shape, *(1,) * (4 - x.rank)))

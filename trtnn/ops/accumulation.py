@@ -42,7 +42,7 @@ from trtnn.ops.op import (
     torch_function,
 )
 from trtnn.ops.reduction import amax, amin, logsumexp, prod, sum
-from trtnn.ops.slicing import cat, narrow, select
+from trtnn.ops.slicing import along, cat, narrow, select
 from trtnn.sizes.dims import decide
 
 if TYPE_CHECKING:
@@ -178,14 +178,8 @@ def _running(function: str, largest: bool, input: TensorT, dim: int) -> tuple[Te
         return input, zeros(spec.shape, dtype=torch.int64)
     x = cast(input, torch.int32) if spec.dtype == torch.bool else input
     rows, kept = _triangle(x, axis)
-    dtype = spec_of(x).dtype
-    limits: Any = (torch.finfo if dtype.is_floating_point else torch.iinfo)(dtype)
-    least = limits.min if largest else limits.max
-    if dtype.is_floating_point:
-        least = -math.inf if largest else math.inf
-    best = (amax if largest else amin)(
-        where(kept, rows, torch.tensor(least, dtype=dtype)), axis + 1
-    )
+    first = along(rows, axis + 1, 0, 1)  # which is among those up to any place
+    best = (amax if largest else amin)(where(kept, rows, first), axis + 1)
     here = logical_and(kept, logical_or(eq(rows, unsqueeze(best, axis + 1)), ne(rows, rows)))
     places = reshape(arange(spec.shape[axis]), (-1, *(1,) * (spec.rank - 1 - axis)))
     found = amax(where(here, places, torch.tensor(0)), axis + 1)

@@ -50,8 +50,13 @@ class Allocations:
         shape = self.shapes.pop(name)
         if 0 in shape:
             return torch.empty(shape, dtype=dtype, device=self.device)
-        needed = math.prod(shape) * dtype.itemsize
-        return self.memory.pop(name)[:needed].view(dtype).view(shape)
+        needed, memory = math.prod(shape) * dtype.itemsize, self.memory.pop(name)
+        if len(memory) < needed:
+            raise BuildError(
+                f"{name}: TensorRT asked for {len(memory):,} bytes, and wrote {shape}: {needed:,}",
+                search=False,
+            )
+        return memory[:needed].view(dtype).view(shape)
 
 
 def runner_for(graph: Interface) -> type[Runner]:

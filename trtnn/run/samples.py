@@ -27,6 +27,7 @@ TABLES: Mapping[str, tuple[list[int], Callable[..., tuple[Size, int]]]] = {
     "ReverseSequence": ([1], lambda op, shapes: (shapes[0][op.sequence_axis], -1)),
     "RotaryEmbedding": ([3], lambda op, shapes: (shapes[1][0], 0)),
 }
+DIVIDES = ("DIV", "FLOOR_DIV")
 COMPARES = ("EQUAL", "GREATER", "LESS", "AND", "OR", "XOR")
 BOUNDS = ("MAX", "MIN")
 # Integers of which nothing is known: below so many, or all 1, or all 0, until the graph takes them.
@@ -223,9 +224,10 @@ def require_indices(
 ) -> None:
     """Raise IndexError for an index out of range: on a GPU it ends CUDA for the process.
 
-    What indices are computed from is computed on the CPU for that, and nothing else.
+    And ZeroDivisionError for an integer by 0, which is any number there. What indices and divisors
+    are computed from is computed on the CPU for that, and nothing else.
     """
-    nodes = [node for node in graph.nodes if node.op.name in INDEXING]
+    nodes = [node for node in graph.nodes if node.op.name in INDEXING or _divides(node)]
     wanted = tuple(node.inputs[1] for node in nodes)
     needed, kept = set(wanted), []
     for node in reversed(graph.nodes):
@@ -237,6 +239,10 @@ def require_indices(
     values = {value: constants[value].to(CPU) for value in known}
     indices, bindings = run(part, inputs, values, None, hosts, CPU)
     for node, index in zip(nodes, indices, strict=True):
+        if _divides(node):
+            if not bool(index.all()):
+                raise ZeroDivisionError(f"{node.label}: an integer is divided by 0")
+            continue
         tables = [
             torch.zeros((), dtype=v.spec.dtype, device=CPU).expand(
                 [evaluate(size, bindings) for size in v.spec.shape]
@@ -245,3 +251,9 @@ def require_indices(
         ]
         tables[1] = index
         node.op.at(bindings).reference(*tables)
+
+
+def _divides(node: Node) -> bool:
+    """Say whether a node divides integers by what is computed."""
+    whole = not node.outputs[0].spec.dtype.is_floating_point
+    return whole and node.op.name == "Elementwise" and getattr(node.op, "kind", "") in DIVIDES

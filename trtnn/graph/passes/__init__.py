@@ -9,7 +9,7 @@ from trtnn.graph.passes.fused import part_regions
 from trtnn.graph.passes.heads import split_heads
 from trtnn.graph.passes.pads import absorb_pads
 from trtnn.graph.passes.products import widen_products
-from trtnn.graph.passes.quantized import widen_quantized
+from trtnn.graph.passes.quantized import fold_lone_weights, widen_quantized
 from trtnn.graph.passes.refuse import refuse_data
 from trtnn.graph.passes.shuffles import merge_shuffles
 
@@ -18,6 +18,7 @@ __all__ = [
     "absorb_pads",
     "cast_constants",
     "decompose",
+    "fold_lone_weights",
     "fold_norms",
     "merge_equal",
     "merge_shuffles",
