@@ -6,6 +6,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
@@ -20,8 +21,16 @@ from trtnn.precision.outcome import PrecisionReport
 from trtnn.run.bound import BoundCall
 from trtnn.run.calling import Caller, Runs
 from trtnn.run.reference import Reference
+from trtnn.run.rows import mixes_rows
 from trtnn.run.runner import Runner
 from trtnn.saved import file
+from trtnn.saved.repository import (
+    batching_of,
+    config_text,
+    notes_of,
+    require_name,
+    write_repository,
+)
 from trtnn.sizes.dims import Dim, Range
 from trtnn.sizes.profiles import count_profiles, profile_of
 from trtnn.tools.layers import EngineLayers, inspected
@@ -29,6 +38,7 @@ from trtnn.tools.measuring import profiled
 from trtnn.tools.profiles import Profile
 from trtnn.tools.recipe import Recipe
 from trtnn.tracing.signature import Signature
+from trtnn.trt.identity import TENSORRT, TITLES
 
 EXECUTIONS = ("sync", "async", "graph")
 Describe = Callable[[], dict[str, Any]]
@@ -126,12 +136,64 @@ class CompiledModule:
                 "save: a saved model holds a TensorRT engine, and this one runs on the reference",
                 hint='compile it with backend="tensorrt"',
             )
-        if self.engine.refittable is not None and self.engine.refittable.stripped:
+        self._require_weights("save")
+        file.write(path, {**self._describe(), "execution": self.execution}, self.engine.plan)
+
+    def export_triton(
+        self,
+        repository: str | os.PathLike[str],
+        *,
+        name: str,
+        version: int = 1,
+        max_batch_size: int | None = None,
+    ) -> Path:
+        """Write ``config.pbtxt`` and ``model.plan`` for Triton Inference Server's TensorRT backend.
+
+        The server puts requests together where every input and output begins with one Dim whose
+        profiles take 1 and more, and where rows do not depend on each other, as the reference
+        shows on random inputs (of a loaded model it cannot be asked). Comments of the file say
+        where it does not, and what the server needs.
+
+        Args:
+            repository: The folder of the server's models; made, if it is missing.
+            name: The model's, and its folder's.
+            version: The number that the server knows this plan by.
+            max_batch_size: The most rows that the server puts together, 0 for none; that Dim's
+                greatest size, if omitted.
+
+        Returns:
+            The model's folder.
+
+        Raises:
+            InputError: A value is none of these, or the model cannot be run in such batches; or
+                another version there has another config.
+            UnsupportedError: The model runs on the reference or on TensorRT for RTX, its plan has
+                no weights, or Triton lacks a dtype.
+            OSError: The folder cannot be written.
+        """
+        if self._describe is None or self.engine is None:
+            raise _no_engine("export_triton", 'compile it with backend="tensorrt"')
+        if self.backend != TENSORRT:
             raise UnsupportedError(
-                "save: the plan was built with strip_plan=True, without weights",
+                f"export_triton: Triton's backend runs plans of TensorRT, not of "
+                f"{TITLES[self.backend]}",
+                hint='compile it with backend="tensorrt"',
+            )
+        self._require_weights("export_triton")
+        facts = self.engine.library.facts(self.engine.handle)
+        mixed = mixes_rows(self.graph, self._signature.ranges) if max_batch_size != 0 else None
+        batching = batching_of(self.graph, facts, max_batch_size, mixed)
+        notes = notes_of(self.graph, self._describe(), facts, batching)
+        text = config_text(require_name(name), self.graph, facts, batching, notes)
+        return write_repository(repository, name, version, self.engine.plan, text)
+
+    def _require_weights(self, what: str) -> None:
+        refittable = self.engine.refittable if self.engine is not None else None
+        if refittable is not None and refittable.stripped:
+            raise UnsupportedError(
+                f"{what}: the plan was built with strip_plan=True, without weights",
                 hint="compile without strip_plan; model.plan gives the plan as it is",
             )
-        file.write(path, {**self._describe(), "execution": self.execution}, self.engine.plan)
 
     @property
     def plan(self) -> bytes:

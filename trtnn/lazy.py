@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -80,6 +81,10 @@ class LazyModule(CompiledModule):
             InputError: None was compiled yet, or more than one.
         """
         self._only("save").save(path)
+
+    def export_triton(self, repository: str | os.PathLike[str], **how: Any) -> Path:
+        """Write the one engine that was compiled for Triton, as ``CompiledModule`` does."""
+        return self._only("export_triton").export_triton(repository, **how)
 
     def refit(self, state_dict: Mapping[str, torch.Tensor]) -> None:
         """Give every engine new weights, those that later calls compile included."""
