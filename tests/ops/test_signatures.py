@@ -121,7 +121,7 @@ OTHER_FORMS = {
 }
 PACKED = "data, batch_sizes, hx, params, has_biases, num_layers, dropout, train, bidirectional"
 OTHER_FORMS |= {
-    f"{name}({PACKED})": "of a packed sequence, and refused; told by the type of the second"
+    f"{name}({PACKED})": "of a packed sequence; told by the type of the fourth"
     for name in ("lstm", "gru", "rnn_tanh", "rnn_relu")
 }
 # Arguments that trtnn lacks: a typed error names them.
