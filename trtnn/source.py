@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import linecache
 import os
 import sys
@@ -33,12 +34,15 @@ class SourceLine:
 
 def belongs_to_user(frame: FrameType) -> bool:
     """Say whether code is neither trtnn's, PyTorch's nor Python's own."""
-    package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-    ours = (PACKAGE + os.sep, "<frozen")
-    file = frame.f_code.co_filename
+    return _is_users(frame.f_code.co_filename, frame.f_globals.get("__name__", ""))
+
+
+@functools.cache  # it is asked of every frame between an op and its line
+def _is_users(file: str, module: object) -> bool:
+    package = str(module).partition(".")[0]
     if package == "trtnn" and file == "<string>":  # what dataclasses write
         return False
-    return package not in _FOREIGN and not file.startswith(ours)
+    return package not in _FOREIGN and not file.startswith((PACKAGE + os.sep, "<frozen"))
 
 
 def find_user_line() -> SourceLine | None:

@@ -212,11 +212,14 @@ def same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and bool(a == b or (a != a and b != b))
 
 
+PLAIN = frozenset({bool, int, float, str, type(None)})
+
+
 def change(value: Any, kind: type, function: Callable[[Any], Any]) -> Any:
     """Return nested containers with each item of ``kind`` replaced, everything else as it is."""
     if isinstance(value, kind):
         return function(value)
-    if isinstance(value, torch.Size):
+    if type(value) in PLAIN or isinstance(value, torch.Size):
         return value
     if isinstance(value, (tuple, list)):
         items = [change(v, kind, function) for v in value]

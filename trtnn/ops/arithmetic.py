@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -234,13 +235,19 @@ def float_tensor(real: Real) -> TensorT:
     return bind(Elementwise(FORMULAS[real.operation]), *operands)
 
 
+@functools.cache
+def _stand_in(dtype: torch.dtype, *, scalar: bool) -> torch.Tensor:
+    """Return a tensor without data, of the one thing beside its dtype that promotion asks for."""
+    return torch.empty(() if scalar else (1,), dtype=dtype, device="meta")
+
+
 def result_type(*operands: Any) -> torch.dtype:
     """Return PyTorch's result type of tensors, numbers and sizes."""
     stand_ins: list[Any] = []
     for operand in operands:
         if isinstance(operand, torch.Tensor):
             spec = spec_of(operand)
-            stand_ins.append(torch.empty((1,) * spec.rank, dtype=spec.dtype, device="meta"))
+            stand_ins.append(_stand_in(spec.dtype, scalar=spec.rank == 0))
         else:
             if isinstance(operand, torch.SymFloat):
                 operand = 1.0
@@ -251,7 +258,7 @@ def result_type(*operands: Any) -> torch.dtype:
     dtype: torch.dtype | None = None
     for other in stand_ins[1:]:
         dtype = torch.result_type(result, other)
-        result = torch.empty((1,), dtype=dtype, device="meta")
+        result = _stand_in(dtype, scalar=False)
     return dtype if dtype is not None else result.dtype
 
 

@@ -112,6 +112,7 @@ def weight(expression: Any) -> int:
     return 1 + sum(map(weight, expression.args))
 
 
+@lru_cache(maxsize=65536)
 def times(a: Any, b: Any) -> Any:
     """Multiply out, where that does not make too many terms."""
     left, right = sympy.Add.make_args(a), sympy.Add.make_args(b)

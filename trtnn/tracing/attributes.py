@@ -35,10 +35,10 @@ class Attributes:
         self.accesses = Accesses()
         self.contents: list[tuple[str, Any, Any]] = []
         self.tensors: dict[str, torch.Tensor] = {}
-        self.members = {id(getattr(value, "__dict__", None)) for _, value in reach(self.root)}
+        reached = list(reach(self.root))
+        self.members = {id(getattr(value, "__dict__", None)) for _, value in reached}
         self.owners: dict[int, torch.nn.Module] = {}
         self.classes: dict[type, dict[str, Any]] = {}
-        reached = list(reach(self.root))
         self.generators = generator_states(reached)
         for path, value in reached:
             if isinstance(value, CONTAINERS):
@@ -150,6 +150,9 @@ MISSING = object()
 PLAIN = (int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device)
 
 
+LEAVES = frozenset(PLAIN)
+
+
 def _unchanged(now: Any, before: Any) -> bool:
     """Say whether a value is the same object, a traced tensor, or plain data that is equal."""
     if now is before or isinstance(now, Tensor):
@@ -180,12 +183,15 @@ def _holds_the_same(value: Any, content: Any) -> bool:
 
 
 def reach(root: Any) -> Iterator[tuple[str, Any]]:
-    """Yield all that ``root`` reaches, each once, with its path as one would write it."""
+    """Yield all that ``root`` reaches, each once, with its path as one would write it.
+
+    Numbers and words are left out: what holds them is compared whole.
+    """
     seen: set[int] = set()
     pending: list[tuple[str, Any, bool]] = [("", root, False)]
     while pending:
         path, value, is_members = pending.pop()
-        if id(value) in seen or isinstance(value, CODE):
+        if type(value) in LEAVES or id(value) in seen or isinstance(value, CODE):
             continue
         seen.add(id(value))
         yield path, value
@@ -193,6 +199,8 @@ def reach(root: Any) -> Iterator[tuple[str, Any]]:
             continue
         if isinstance(value, dict) and is_members:
             for name, item in value.items():
+                if type(item) in LEAVES:
+                    continue
                 is_table = name in TABLES
                 inner = path if is_table else f"{path}.{name}" if path else str(name)
                 pending.append((inner, item, is_table))
