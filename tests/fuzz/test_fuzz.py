@@ -18,8 +18,8 @@ from trtnn.errors import UnsupportedError
 from trtnn.graph.graph import Graph
 from trtnn.ops.pointwise import Activation
 
-# In all about a minute on one core.
-SEEDS = range(10)
+# In all about forty seconds on one core; `make fuzz` goes on.
+SEEDS = range(6)
 PROGRAMS = 100
 
 A = Operand("a", (3, 4), "float32")

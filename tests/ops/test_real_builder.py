@@ -30,7 +30,7 @@ NAMES = [name for name, _ in VALID]
 PARTS = 2  # as many processes as share the work
 # Each row as it stands, and some in a type of 16 bits; `make builds` takes each in every type.
 SHARES = [("as it stands", 0, 2), ("as it stands", 1, 2), ("float16", 0, 6), ("bfloat16", 3, 6)]
-AT_ONCE = {"as it stands": 1, "float16": 24, "bfloat16": 24}
+AT_ONCE = {"as it stands": 8, "float16": 24, "bfloat16": 24}
 # Rows that name a type of their own beside that of their inputs.
 OF_ONE_TYPE = {name for name in NAMES if name.endswith("view as its own type")}
 LEAST = {"as it stands": 600, "float16": 100, "bfloat16": 100}  # of a part, that are built

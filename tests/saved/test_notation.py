@@ -21,7 +21,7 @@ COUNT = Expr(DataSymbol("count", 0, 9))
 NAMED = {"a": A, "b": B, "count": COUNT}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(expressions())
 def test_sizes_are_read_back_as_they_were(pair: tuple[Any, Any]) -> None:
     size, _ = pair

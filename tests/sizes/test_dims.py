@@ -102,7 +102,7 @@ def expressions(draw: st.DrawFn) -> tuple[Any, Any]:
 COMPARISONS = {name: getattr(operator, name) for name in ("lt", "le", "eq", "ne", "ge", "gt")}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(expressions(), st.integers(1, 16), st.integers(2, 7), st.integers(-6, 12))
 def test_expressions_equal_integers(pair: tuple[Any, Any], a: int, b: int, number: int) -> None:
     size, plain = pair
@@ -115,7 +115,7 @@ def test_expressions_equal_integers(pair: tuple[Any, Any], a: int, b: int, numbe
         assert answer is None or answer == compare(value, number)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(expressions(), st.sampled_from(list(COMPARISONS)), st.integers(-6, 12), st.booleans())
 def test_exceptions_are_the_sizes_with_another_answer(
     pair: tuple[Any, Any], name: str, number: int, answer: bool
