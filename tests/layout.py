@@ -40,6 +40,7 @@ ROWS = (
     "host",
     "plugins kernels module functional compiled lazy loading settings compiler quantizing checking "
     "building reporting vocabulary",
+    "serving",
     "terminal",
     "commands cli __main__",
 )
@@ -70,6 +71,8 @@ OPTIONAL = (
     "matplotlib",
     "rich",
     "triton",
+    "ray",
+    "starlette",
 )  # imported inside a function, each in one file
 TORCH_FREE = (
     *("source", "errors", "options", "files", "trt", "host"),
@@ -102,7 +105,8 @@ def module_name(path: Path) -> str:
 ROOMS = [
     path
     for path in PACKAGE.glob("*/**/__init__.py")
-    if path.parent.relative_to(PACKAGE).as_posix() not in ("ops", "host", "nvinfer", "graph/passes")
+    if path.parent.relative_to(PACKAGE).as_posix()
+    not in ("ops", "host", "nvinfer", "serving", "graph/passes")
 ]
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))

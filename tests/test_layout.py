@@ -66,7 +66,7 @@ def test_files_that_name_each_other_do_so_for_types_alone() -> None:
 def test_no_room_and_no_module_hides_a_public_attribute() -> None:
     """A room ``trace/`` would replace ``trtnn.trace`` once a file of it is imported."""
     names = {path.stem for path in FILES} | {path.parent.name for path in FILES}
-    assert names & set(trtnn.__all__) == {"functional", "nvinfer", "options"}  # which are these
+    assert names & set(trtnn.__all__) == {"functional", "nvinfer", "options", "serving"}  # these
 
 
 @pytest.mark.parametrize("path", ROOMS, ids=module_name)

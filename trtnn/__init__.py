@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from trtnn import functional as functional
     from trtnn import nvinfer as nvinfer
     from trtnn import options as options
+    from trtnn import serving as serving
     from trtnn.building import build as build
     from trtnn.checking import check as check
     from trtnn.compiled import CompiledModule as CompiledModule
@@ -115,7 +116,7 @@ _HOMES = {
         "errors",
     ),
 }
-__all__ = ["__version__", "functional", "nvinfer", "options", *_HOMES]
+__all__ = ["__version__", "functional", "nvinfer", "options", "serving", *_HOMES]
 
 
 def __dir__() -> list[str]:
@@ -127,6 +128,6 @@ def __getattr__(name: str) -> Any:
     """Import lazily, so that a saved engine runs without torch."""
     if name in _HOMES:
         return getattr(importlib.import_module(f"trtnn.{_HOMES[name]}"), name)
-    if name in ("functional", "nvinfer", "options"):
+    if name in ("functional", "nvinfer", "options", "serving"):
         return importlib.import_module(f"trtnn.{name}")
     raise AttributeError(f"module 'trtnn' has no attribute {name!r}")

@@ -4,6 +4,7 @@ A block is run if its fence says ``python``, or ``console run``, whose lines tha
 ``$ trtnn`` are commands. Blocks of a page share a namespace, in order. The fence may say more:
 
 * ``gpu``: it needs a GPU, and runs with ``pytest -m gpu`` alone, with all others of its page;
+* ``ray``: it needs a cluster of Ray, which ``tests/serving`` starts for it;
 * ``rtx``: it needs TensorRT for RTX, whose builder needs no GPU;
 * ``tensorrt=8.6``, 10 or 11: it is written for that release of TensorRT. Without a GPU its double
   shows that names, signatures and types are right, and no numbers;
@@ -37,7 +38,7 @@ FENCE = re.compile(
 )
 # What a fence may say first. A block of another language is a mistake: nobody would run it.
 LANGUAGES = ("python", "console", "text", "toml", "mermaid")
-NEEDS = r"gpu|rtx|tensorrt=(8\.6|10|11)"
+NEEDS = r"gpu|ray|rtx|tensorrt=(8\.6|10|11)"
 WORDS = {
     "python": re.compile(rf"{NEEDS}|raises=\w+|file=\w+\.py"),
     "console": re.compile(rf"run|{NEEDS}"),
