@@ -113,6 +113,7 @@ class CudaError(TrtnnError, RuntimeError):
 
     def __init__(self, message: str, name: str, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
+        self.args = (message, name)  # what it is made of again, where another process had it
         self.name = name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +17,7 @@ import trtnn
 from tests.on_double import on_double
 from tests.saved.saving import save
 from tests.serving.subjects import make
-from trtnn import Dim, Input, InputError, UnsupportedError
+from trtnn import CudaError, Dim, Input, InputError, UnsupportedError
 from trtnn.serving import RayPredictor
 from trtnn.serving.deployment import Replica
 
@@ -195,6 +196,14 @@ def test_a_saved_file_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert predict({"x": ROWS})["output"].shape == ROWS.shape
     with pytest.raises(FileNotFoundError):
         RayPredictor(tmp_path / "no.trtnn")
+
+
+@pytest.mark.parametrize(
+    "error", [InputError("m", hint="h", search=False), CudaError("m", "cudaError", hint="h")]
+)
+def test_an_error_arrives_whole_from_another_process(error: Any) -> None:
+    found = pickle.loads(pickle.dumps(error))
+    assert str(found) == str(error) and vars(found) == vars(error)
 
 
 # A replica's rows ---------------------------------------------------------------------------------
