@@ -1,5 +1,5 @@
 # Every target does its own set-up in .venv: `make demo` and `make test` work on a fresh machine.
-.PHONY: demo test coverage builds fuzz docs lint format clean
+.PHONY: demo test coverage builds serving fuzz docs lint format clean
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -27,6 +27,10 @@ coverage: $(VENV)/dev.stamp
 # Every row in every dtype, one by one, by the builder of TensorRT for RTX: four minutes on two cores.
 builds: $(VENV)/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m builds -rP tests
+
+# What runs on Ray, on a real cluster of two workers; the other tests do not need it.
+serving: $(VENV)/dev.stamp $(VENV)/serving.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/serving
 
 # Random programs against eager, with new seeds each time: `make fuzz MINUTES=30`. What is found is
 # printed as Python, shrunk; SEED= repeats a run.

@@ -17,7 +17,7 @@ from trtnn.serving import ray_deployment
 
 
 def test_a_cluster_of_two_workers(tmp_path: Path) -> None:
-    pytest.importorskip("ray.serve", reason="needs trtnn[ray]")
+    pytest.importorskip("ray.serve", reason="needs trtnn[ray]: make serving")
     environment = {**os.environ, "HOME": str(tmp_path), "RAY_USAGE_STATS_ENABLED": "0"}
     done = subprocess.run(
         [sys.executable, "-m", "tests.serving.cluster", str(tmp_path)],

@@ -222,3 +222,18 @@ def test_other_threads_and_libraries_may_look_at_the_clock() -> None:
 
     check(forward)
     assert answers
+
+
+def test_a_progress_bar_that_is_there_hides_no_drawing() -> None:
+    class Monitor(threading.Thread):
+        __module__ = "tqdm._monitor"
+
+    done = threading.Event()
+    monitor = Monitor(target=done.wait)
+    monitor.start()
+    try:
+        with pytest.raises(TraceError, match="the random module"):
+            trace(lambda x: x * random.paretovariate(1.0), [X])
+    finally:
+        done.set()
+        monitor.join()

@@ -90,7 +90,7 @@ def generator_states(reached: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Return the state of each generator of random numbers: the global ones, and those reached."""
     numpy = sys.modules.get("numpy")
     states: dict[str, Any] = {}
-    if threading.active_count() == 1:  # else another thread may have drawn
+    if _is_alone():  # else another thread may have drawn
         states["the random module"] = random.getstate()
         if numpy is not None:
             states["numpy.random"] = numpy.random.get_state()
@@ -104,6 +104,12 @@ def generator_states(reached: Iterable[tuple[str, Any]]) -> dict[str, Any]:
         elif numpy is not None and isinstance(value, numpy.random.RandomState):
             states[path] = value.get_state()
     return states
+
+
+def _is_alone() -> bool:
+    """Say whether no other thread runs that may draw: tqdm's monitor, for one, only looks on."""
+    others = [t for t in threading.enumerate() if t is not threading.current_thread()]
+    return all(type(thread).__module__.startswith("tqdm.") for thread in others)
 
 
 def require_same_states(before: dict[str, Any], after: dict[str, Any]) -> None:
