@@ -66,7 +66,8 @@ def quantize(
             classes of modules.
         attention: Quantize both products of attention, too.
         activations: Quantize what is computed, too; False: weights alone, for which one batch
-            will do.
+            will do. TensorRT 8.6 multiplies those wrongly beside floats: there they are rounded as
+            8 bits hold them, and are floats in the engine.
         dtype: ``torch.int8``, or ``torch.float8_e4m3fn`` where the GPU has it.
         tolerance: The largest error that is right: relative L2 of an output against the module,
             on the first 16 batches. Layers are left as they are until it holds, the worst first.
