@@ -63,7 +63,8 @@ def test_a_row_for_a_gpu_has_all_contenders(on_double: Builds) -> None:
     assert set(row["contenders"]["batch 1, length 1"]) == {"eager", "eager graph", "dynamic"}
     beside = row["contenders"]["batch 1, length 4"]
     assert set(beside) == {"eager", "eager graph", "dynamic", "static", "onnx"}
-    assert "OnnxParser" in beside["onnx"]["failed"]  # which the double has not
+    # The double has no parser, and not every machine the package.
+    assert any(word in beside["onnx"]["failed"] for word in ("OnnxParser", "'onnx'"))
     assert beside["static"]["level"] == 3 and beside["static"]["gpu_ratio"] == 1.3
 
 
