@@ -22,6 +22,7 @@ from benchmarks.measures.cached import measure_cached
 from benchmarks.measures.cycles import measure_cycles
 from benchmarks.measures.decoding import measure_decoding
 from benchmarks.measures.dynamic import compare_lengths
+from benchmarks.measures.growth import measure_growth
 from benchmarks.measures.memory import measure_memory
 from benchmarks.measures.mixed import measure_mixed
 from benchmarks.measures.overhead import measure_overhead
@@ -47,6 +48,7 @@ MEASURES: dict[str, Callable[[Case, Builds, Effort], dict[str, Any]]] = {
     "refit": measure_refit,
     "memory": measure_memory,
     "tracing": measure_tracing,
+    "growth": measure_growth,
     "recurrent": measure_recurrent,
     "decoding": measure_decoding,
     "branches": measure_branches,
@@ -232,7 +234,7 @@ def measure(
     timing_cache: Annotated[Path | None, typer.Option(help="Folder to keep timings in.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Also what is recorded.")] = False,
 ) -> None:
-    """Measure what calls cost and leave behind, refits, memory, tracing, lengths and copies.
+    """Measure what calls cost and leave behind, refits, memory, tracing, growth and lengths.
 
     Without a GPU: what needs none, on small networks, and nothing written unless --results says
     where.
@@ -287,7 +289,17 @@ def _line(row: dict[str, Any]) -> str:
     """Return what is worth seeing while a run goes on."""
     if "failed" in row:
         return f"failed: {row['failed'].splitlines()[0]}"
-    shown_fields = ("met", "error", "bar", "ratio", "counts", "seconds", "build_s", "row_s")
+    shown_fields = (
+        "met",
+        "growth",
+        "error",
+        "bar",
+        "ratio",
+        "counts",
+        "seconds",
+        "build_s",
+        "row_s",
+    )
     return " ".join(f"{name}={row[name]}" for name in shown_fields if name in row)
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from benchmarks.report import brief, comparing, markdown, plots
 from benchmarks.report.reading import read
 from benchmarks.report.scores import results as suite_results
-from benchmarks.subjects.cases import RESULTS, SUITE, Rows
+from benchmarks.subjects.cases import GROWTH, RESULTS, SUITE, Rows
 from benchmarks.tables.table import fill
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -26,6 +26,7 @@ def report(
     ] = None,
     *,
     calls: Annotated[Path, typer.Option(help="The results that say what calls cost.")] = RESULTS,
+    growth: Annotated[Path, typer.Option(help="The results that say how costs grow.")] = GROWTH,
     folder: Annotated[Path, typer.Option(help="Where tables and plots go.")] = SUITE.parent,
     readme: Annotated[Path, typer.Option(help="Where the main table goes.")] = README,
 ) -> None:
@@ -35,9 +36,10 @@ def report(
     if not found:
         raise typer.BadParameter("RESULTS: expected rows of the suite's networks, got none")
     overhead = [r for r in _read([calls]).values() if r["what"] == "overhead" and "engines" in r]
+    grown = {r["model"]: r for r in _read([growth]).values() if r["what"] == "growth"}
     folder.mkdir(parents=True, exist_ok=True)
     if plots.can_draw():
-        drawn = plots.draw(found, overhead[0] if overhead else None, folder)
+        drawn = plots.draw(found, overhead[0] if overhead else None, folder, grown)
         typer.echo(f"plots: {', '.join(drawn) or 'none: nothing was timed'}")
     else:
         typer.echo('no plots are drawn: matplotlib is missing, pip install "trtnn[bench]"')

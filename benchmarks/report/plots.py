@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.report import growing
 from benchmarks.report.scores import RIVALS, Result, Row
 
 EAGER = "eager graph"
@@ -28,12 +29,15 @@ def can_draw() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def draw(found: Sequence[Result], calls: Row | None, folder: Path) -> list[str]:
+def draw(
+    found: Sequence[Result], calls: Row | None, folder: Path, grown: Mapping[str, Row] | None = None
+) -> list[str]:
     """Draw what there are times for; the plots of others are taken away.
 
     Args:
         calls: The row of what a call costs beyond TensorRT.
         folder: Where the plots are written.
+        grown: How time and memory grow, by the kind of network.
 
     Returns:
         The names of those that were drawn.
@@ -43,6 +47,7 @@ def draw(found: Sequence[Result], calls: Row | None, folder: Path) -> list[str]:
         "speedup.png": lambda: _speedup(half),
         "latency.png": lambda: _latency(half),
         "overhead.png": lambda: _overhead(calls),
+        "growth.png": lambda: _growth(grown or {}),
     }
     drawn = []
     for name, make in plots.items():
@@ -167,4 +172,14 @@ def _overhead(calls: Row | None) -> Any:
     axis.set_yticks(range(len(found)), [name for name, _ in found], fontsize=8)
     axis.invert_yaxis()
     axis.set_xlabel("µs of the host beyond TensorRT's own calls; lines are what is allowed")
+    return figure
+
+
+def _growth(rows: Mapping[str, Row]) -> Any:
+    """Draw time and memory against the number of ops and the bytes of weights."""
+    if not any("stages" in row for row in rows.values()):
+        return None
+    figure, axes = _figure(2, 2, 10, 7.5)
+    growing.fill(axes, rows)
+    _legend(figure, axes)
     return figure

@@ -11,13 +11,14 @@ from typing import Any
 
 RESULTS = Path(__file__).parent.parent / "results" / "benchmark.json"
 SUITE = RESULTS.with_name("suite.json")
+GROWTH = RESULTS.with_name("growth.json")
 # The cost of a call, threads, what stays behind, and the engine cache, on engines of one layer
 # unless said.
 CALLS = ("overhead", "threads", "cycles", "mixed", "cached", "sanitizer")
 # What control flow costs: recurrent networks of any length and of short ones, branches, and a
 # decoder's loop.
 FLOW = ("recurrent", "decoding", "branches", "unrolled")
-WHAT = (*CALLS, "refit", "memory", "tracing", *FLOW, "dynamic", "copies")
+WHAT = (*CALLS, "refit", "memory", "tracing", "growth", *FLOW, "dynamic", "copies")
 NEEDS_GPU = (*CALLS, "refit", "memory", "copies")
 DTYPES = ("half", "tf32")
 ONE_LAYER = "one_layer"
@@ -27,7 +28,8 @@ CACHED = "resnet50"
 THREADED = ("resnet18", 8)  # and its batch size
 REFITTED = ("resnet50", "bert_encoder")
 DYNAMIC = ("minilm", "bert_encoder")
-TRACED = ("resnet50", "chain")
+TRACED = "resnet50"
+GROWN = ("static", "dynamic", "weights", "build")
 RECURRENT = ("lstm", "gru")
 UNROLLED = {"full": (4, 8, 16, 32, 64), "small": (2,)}  # the static lengths, in steps
 BATCHES = {"full": (1, 16), "small": (1,)}  # at each of them
@@ -51,8 +53,8 @@ class Case:
     def key(self) -> str:
         """The row's name in a results file.
 
-        >>> Case("suite", "mlp", "full", "half", 8).key, Case("tracing", "chain", "full").key
-        ('suite mlp full half batch 8', 'tracing chain full')
+        >>> Case("suite", "mlp", "full", "half", 8).key, Case("tracing", "resnet50", "full").key
+        ('suite mlp full half batch 8', 'tracing resnet50 full')
         """
         run = [self.dtype, f"batch {self.batch}"] if self.batch else []
         return " ".join([self.what, self.model, self.size, *run])
@@ -79,7 +81,8 @@ def list_cases(what: Sequence[str], size: str) -> list[Case]:
     cases += [Case("threads", model, size, "half", batch), Case("cached", CACHED, size, "tf32", 1)]
     cases += [Case("refit", model, size, dtype, 1) for model in REFITTED for dtype in DTYPES]
     cases += [Case("memory", BUILT, size, dtype, 1) for dtype in DTYPES]
-    cases += [Case("tracing", name, size) for name in TRACED]
+    cases += [Case("tracing", TRACED, size)]
+    cases += [Case("growth", name, size) for name in GROWN]
     cases += [Case("recurrent", name, size) for name in RECURRENT]
     cases += [Case("decoding", "gpt2", size, "fp32", batch) for batch in BATCHES[size]]
     cases += [Case("branches", "matmuls", size)]

@@ -12,14 +12,16 @@ import typer
 
 from benchmarks.measures import memory
 from benchmarks.measures.dynamic import KINDS
-from benchmarks.subjects.cases import DTYPES, RESULTS, load
+from benchmarks.subjects.cases import DTYPES, GROWTH, RESULTS, load
 from benchmarks.tables.call_tables import CALL_TITLES, Cells
+from benchmarks.tables.growth_table import HEADINGS, growth_lines
 
 README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
+RECORDED = (RESULTS, GROWTH)
 
 Row = Mapping[str, Any]
-VERSIONS = ("device", "tensorrt", "torch", "driver", "python")
+VERSIONS = ("device", "tensorrt", "tensorrt_rtx", "torch", "driver", "python")
 
 
 def tables(rows: Mapping[str, Row]) -> str:
@@ -190,19 +192,7 @@ def _copies(row: Row) -> list[tuple[str, ...]]:
 
 def _tracing(row: Row) -> list[tuple[str, ...]]:
     limit, met = f"< {row['limit_s']:g}", _met(row["met"])
-    if "chains" not in row:
-        return [(_name(row), "", f"{row['seconds']:.3f}", limit, "", met)]
-    return [
-        (
-            _name(row),
-            str(part["ops"]),
-            f"{part['seconds']:.3f}",
-            limit,
-            f"{part['mebibytes']:.1f}",
-            met,
-        )
-        for part in row["chains"]
-    ]
+    return [(_name(row), f"{row['seconds']:.3f}", limit, met)]
 
 
 TITLES: dict[str, tuple[str, str, Callable[[Row], Sequence[Cells]]]] = {
@@ -233,7 +223,8 @@ TITLES: dict[str, tuple[str, str, Callable[[Row], Sequence[Cells]]]] = {
         " | met",
         _copies,
     ),
-    "tracing": ("Tracing", "what | ops | seconds | limit | MiB at the peak | met", _tracing),
+    "tracing": ("Tracing", "what | seconds | limit | met", _tracing),
+    "growth": ("Growth", HEADINGS, growth_lines),
     **CALL_TITLES,
 }
 
@@ -250,8 +241,11 @@ def fill(readme: str, content: str, begin: str = BEGIN, end: str = END) -> str:
 
 
 def main(
-    results: Annotated[Path, typer.Option(help="The JSON to read.")] = RESULTS,
+    results: Annotated[
+        list[Path] | None, typer.Option(help="The JSON to read; of one row the last file counts.")
+    ] = None,
     readme: Annotated[Path, typer.Option(help="Where to put the tables.")] = README,
 ) -> None:
     """Rewrite the tables of the README from the results."""
-    readme.write_text(fill(readme.read_text(), tables(load(results))))
+    rows = {key: row for path in results or RECORDED for key, row in load(path).items()}
+    readme.write_text(fill(readme.read_text(), tables(rows)))

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import benchmarks.__main__ as program
 from benchmarks.instruments import builds, contest, timing
 from benchmarks.instruments.machine import Machine
-from benchmarks.measures import activities, comparison, dynamic, tracing
+from benchmarks.measures import activities, comparison, dynamic, growth
 from benchmarks.measures.activities import describe_kernels, is_free_of_copies
 from benchmarks.measures.comparison import judge
 from benchmarks.measures.dynamic import KINDS, ratios
@@ -23,11 +23,11 @@ from benchmarks.race import plans
 from benchmarks.race import run as run_module
 from benchmarks.subjects import cases, suite
 from benchmarks.subjects.cases import CALLS, FLOW, WHAT, Case, list_cases
-from benchmarks.tables import table
+from benchmarks.tables import growth_table, table
 from trtnn.errors import BuildError
 
 EXAMPLES = (activities, builds, cases, comparison, contest, dynamic, plans, run_module, suite)
-EXAMPLES += (table, timing, tracing)
+EXAMPLES += (table, timing, growth, growth_table)
 FIELDS = {"backend", "bar", "batch", "date", "device", "dtype", "error", "met", "model"}
 FIELDS |= {"python", "row_s", "size", "torch", "what"}
 
@@ -62,7 +62,7 @@ def test_a_second_visit_adds_and_keeps(visits: Any) -> None:
     assert {key: second[key] for key in first} == first
     new = {f"dynamic {name} small half batch 1" for name in ("minilm", "bert_encoder")}
     assert set(second) - set(first) == new
-    assert "tracing chain" in printed[0] and "tracing chain" not in printed[1]
+    assert "tracing resnet50" in printed[0] and "tracing resnet50" not in printed[1]
 
 
 def test_a_row_of_lengths_has_builds_and_errors_without_a_gpu(visits: Any) -> None:
@@ -80,7 +80,7 @@ def test_again_measures_what_is_recorded(visits: Any) -> None:
     path = visits[0].with_name("copy.json")
     path.write_text(visits[0].read_text())
     printed = run("measure", "--what", "tracing", "--again", "--results", str(path))
-    assert printed.count("tracing chain small") == 1
+    assert printed.count("tracing resnet50 small") == 1
     assert set(json.loads(path.read_text())) == set(visits[1][1])
 
 
@@ -111,7 +111,7 @@ def test_a_failure_is_a_row_and_is_tried_again_last(
     printed = run(*arguments)
     assert printed.index("bert_encoder") < printed.index("resnet50")
     rows = json.loads(path.read_text())
-    assert not any("failed" in row for row in rows.values()) and len(rows) == 3
+    assert not any("failed" in row for row in rows.values()) and len(rows) == 2
 
 
 def test_without_results_nothing_is_written(
@@ -130,11 +130,11 @@ def test_an_unknown_name_is_refused() -> None:
 
 def test_tables_show_every_row(visits: Any) -> None:
     text = table.tables(visits[1][1])
-    assert text.count("| chain (small) |") == 3 and "### Refittable" not in text
+    assert text.count("| resnet50 (small) |") == 1 and "### Refittable" not in text
     widths = {line.count(" | ") for line in text.splitlines() if line.startswith("| ")}
-    assert widths == {5, 17}  # each line has as many cells as its heading
+    assert widths == {3, 17}  # each line has as many cells as its heading
     assert text.count("| bert_encoder (small) | 1 | none |") == 2  # one for each length
-    assert "4 rows on cpu, torch" in text
+    assert "3 rows on cpu, torch" in text
 
 
 def gpu_row(**changes: Any) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def test_the_readme_takes_the_tables_and_keeps_the_rest(visits: Any, tmp_path: P
     readme = tmp_path / "README.md"
     readme.write_text(table.README.read_text())
     for _ in range(2):
-        table.main(visits[0], readme)
+        table.main([visits[0]], readme)
     before, after = (path.read_text() for path in (table.README, readme))
     assert after.split(table.BEGIN)[0] == before.split(table.BEGIN)[0]
     assert after.split(table.END)[1] == before.split(table.END)[1]
@@ -174,7 +174,7 @@ def test_the_readme_takes_the_tables_and_keeps_the_rest(visits: Any, tmp_path: P
 
 
 def test_the_tables_in_the_readme_are_those_of_the_results() -> None:
-    rows = cases.load(cases.RESULTS)
+    rows = cases.load(cases.RESULTS) | cases.load(cases.GROWTH)
     if rows:
         assert table.tables(rows) in table.README.read_text()
 
@@ -221,7 +221,10 @@ def test_the_order_puts_the_profiler_last() -> None:
         "memory bert_encoder full half batch 1",
         "memory bert_encoder full tf32 batch 1",
         "tracing resnet50 full",
-        "tracing chain full",
+        "growth static full",
+        "growth dynamic full",
+        "growth weights full",
+        "growth build full",
         "dynamic minilm full half batch 1",
         "dynamic bert_encoder full half batch 1",
         "copies resnet50 full half batch 1",

@@ -120,7 +120,7 @@ def test_bound_memory_fits_a_profile(version: str) -> None:
 
 
 # What runs on the GPU; test_calls.py, test_flow.py and tests/engine/test_memory.py have the rest.
-NEEDED = [what for what in WHAT if what not in ("tracing", "memory", *CALLS, *FLOW)]
+NEEDED = [what for what in WHAT if what not in ("tracing", "growth", "memory", *CALLS, *FLOW)]
 
 
 class Doubled(Machine):

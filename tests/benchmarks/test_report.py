@@ -300,7 +300,7 @@ def test_a_row_of_another_form_is_refused(change: Any, said: str, tmp_path: Path
 
 
 def test_results_without_the_suite_and_a_readme_without_markers_are_refused(tmp_path: Path) -> None:
-    key, made = row(Case("tracing", "chain", "full"), {})
+    key, made = row(Case("tracing", "resnet50", "full"), {})
     done = invoke("report", str(write(tmp_path / "a.json", {key: made})))
     assert done.exit_code == 2 and "expected rows of the suite's networks" in plain(done.output)
     good, readme = write(tmp_path / "b.json", canned()), tmp_path / "README.md"
