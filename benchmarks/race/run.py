@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -98,11 +99,21 @@ def _build(
     if said := done.stdout.strip():
         say(said)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or [""])[-1]
-        why = f"the process ended with {done.returncode}: {last}"
+        why = f"the process ended with {done.returncode}: {_raised(done.stderr)}"
         for name in (name for name in names if not shelf.facts(name)):
             shelf.keep(name, {"failed": why, "stderr": done.stderr[-2000:]})
         say(f"{shelf.case.name}: {why}")
+
+
+def _raised(stderr: str) -> str:
+    """Return the last line that names an exception, or the last: no traceback, which has paths.
+
+    >>> _raised("Traceback:\\n  File ...\\nRuntimeError: no memory\\nSearch for it.\\n")
+    'RuntimeError: no memory'
+    """
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    return (named or lines or [""])[-1]
 
 
 def _warm(
@@ -145,7 +156,7 @@ def _peer(
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"{python} ended with {done.returncode}: {done.stderr[-1500:]}")
+        raise RuntimeError(f"the interpreter ended with {done.returncode}: {_raised(done.stderr)}")
     found: Record = json.loads(done.stdout.splitlines()[-1])
     return found
 

@@ -141,6 +141,14 @@ def test_a_process_that_dies_is_a_fact(tmp_path: Path, monkeypatch: pytest.Monke
     assert facts["failed"].startswith("the process ended with 1: TypeError")
 
 
+def test_of_a_traceback_what_was_raised_is_kept_and_no_path() -> None:
+    with pytest.raises(RuntimeError, match=r"the interpreter ended with 1: .*Error") as caught:
+        run._peer(Shelf(Path("nowhere"), MLP), Path(sys.executable), "reduce-overhead", [], 60.0)
+    assert sys.executable not in str(caught.value) and 'File "' not in str(caught.value)
+    told = 'Traceback:\n  File "/a/b.py"\ntorch.AcceleratorError: CUDA error\nSearch for it.\n\n'
+    assert run._raised(told) == "torch.AcceleratorError: CUDA error"
+
+
 def test_one_that_fails_leaves_the_others() -> None:
     def broken() -> Contender:
         raise RuntimeError("no memory")
