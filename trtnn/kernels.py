@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from trtnn.errors import DTypeError, OptionError, ShapeError, UnsupportedError
-from trtnn.flow.bodies import Index, filled, recorder_for, traced
-from trtnn.ops.op import Spec, as_size, has_sizes, spec_of
-from trtnn.ops.plugins import GIVEN, TAKEN, Plugin, name_of, require_types
-from trtnn.plugins import PluginFunction
+from trtnn.errors import OptionError, ShapeError, UnsupportedError
+from trtnn.flow.bodies import filled, recorder_for
+from trtnn.ops.op import Spec, as_size, has_sizes
+from trtnn.ops.plugins import Plugin, name_of
+from trtnn.plugins import computed, inferred, specs_given
 from trtnn.sizes.dims import Size, bounds, symbols
 from trtnn.trt.plugins import Key
 from trtnn.trt.tensors import DTYPES
@@ -63,23 +63,15 @@ class TritonFunction:
             DTypeError: An input is no tensor, or of a type that kernels do not take.
             UnsupportedError: It is called on tensors themselves, and has no reference.
         """
-        for index, tensor in enumerate(inputs):
-            if not isinstance(tensor, torch.Tensor):
-                raise DTypeError(f"{self.title}: input {index} is {tensor!r}; expected a tensor")
-        specs = list(map(spec_of, inputs))
-        require_types(self.title, "input", specs, TAKEN)
+        specs = specs_given(self.title, inputs)
         constants, numbers = self._told(len(inputs), arguments)
         recorder = recorder_for(inputs)
         if recorder is None:
-            own = PluginFunction(Key(self.__name__, "1", OURS), self.infer, self.reference, ())
-            return own._computed(*inputs)
+            return computed(self.title, self.infer, self.reference, inputs)
         given = dict(zip(self.kernel.arg_names, inputs, strict=False)) | arguments
         grid = self._blocks(self.grid(given) if callable(self.grid) else self.grid)
-        body = traced(recorder, f"infer= of {self.title}", self.infer, specs)
-        if not body.graph.outputs or not all(isinstance(leaf, Index) for leaf in body.leaves):
-            raise DTypeError(f"{self.title}: infer= returned no tensors, or other values too")
+        body = inferred(recorder, self.title, self.infer, specs)
         outputs = [value.spec for value in body.graph.outputs]
-        require_types(self.title, "result", outputs, GIVEN)
         written = self._written(specs, outputs, constants, numbers, grid)
         made = recorder.record(self._op(specs, outputs, written), inputs)
         return filled(body, made)

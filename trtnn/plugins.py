@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ import numpy
 import torch
 
 from trtnn.errors import AbsentError, DTypeError, OptionError, UnsupportedError
-from trtnn.flow.bodies import Index, filled, recorder_for, traced
+from trtnn.flow.bodies import Body, Index, filled, recorder_for, traced
 from trtnn.ops.op import Spec, has_sizes, spec_of
 from trtnn.ops.plugins import (
     GIVEN,
@@ -57,18 +57,12 @@ class PluginFunction:
                 says a type that they do not give.
             UnsupportedError: It is called on tensors themselves, and has no reference.
         """
-        for index, tensor in enumerate(inputs):
-            if not isinstance(tensor, torch.Tensor):
-                raise DTypeError(f"{self.title}: input {index} is {tensor!r}; expected a tensor")
-        specs = list(map(spec_of, inputs))
-        require_types(self.title, "input", specs, TAKEN)
+        specs = specs_given(self.title, inputs)
         recorder = recorder_for(inputs)
         if recorder is None:
-            return self._computed(*inputs)
+            return computed(self.title, self.infer, self.reference, inputs)
         infer = self.infer if self.infer is not None else partial(self._asked, specs)
-        body = traced(recorder, f"infer= of {self.title}", infer, specs)
-        if not body.graph.outputs or not all(isinstance(leaf, Index) for leaf in body.leaves):
-            raise DTypeError(f"{self.title}: infer= returned no tensors, or other values too")
+        body = inferred(recorder, self.title, infer, specs)
         made = recorder.record(self._op(specs, [v.spec for v in body.graph.outputs]), inputs)
         return filled(body, made)
 
@@ -92,7 +86,6 @@ class PluginFunction:
         return found[0] if len(found) == 1 else tuple(found)
 
     def _op(self, inputs: list[Spec], outputs: list[Spec]) -> Plugin:
-        require_types(self.title, "result", outputs, GIVEN)
         return Plugin(
             *self.key,
             self.fields,
@@ -102,22 +95,47 @@ class PluginFunction:
             self.reference,
         )
 
-    def _computed(self, *inputs: torch.Tensor) -> Any:
-        """Return what the reference gives; it is held to ``infer`` here too."""
-        if self.reference is None:
-            raise UnsupportedError(
-                f"{self.title}: only an engine computes it: it has no reference",
-                hint="give a function of its inputs that does: reference=",
-            )
-        results = self.reference(*inputs)
-        if self.infer is None:
-            return results
-        declared = [spec_of(x) for x in results_of(self.title, "infer=", self.infer(*inputs))]
-        require_types(self.title, "result", declared, GIVEN)
-        found = [spec_of(x) for x in results_of(self.title, "reference=", results)]
-        shapes, dtypes = [spec.shape for spec in declared], [spec.dtype for spec in declared]
-        require_declared(self.title, found, shapes, dtypes)
+
+def specs_given(title: str, inputs: Sequence[Any]) -> list[Spec]:
+    """Return the specs of what a plugin is called on; raise DTypeError where it takes no such."""
+    for index, tensor in enumerate(inputs):
+        if not isinstance(tensor, torch.Tensor):
+            raise DTypeError(f"{title}: input {index} is {tensor!r}; expected a tensor")
+    specs = list(map(spec_of, inputs))
+    require_types(title, "input", specs, TAKEN)
+    return specs
+
+
+def inferred(recorder: Any, title: str, infer: Function, specs: Sequence[Spec]) -> Body:
+    """Return what ``infer`` does with such inputs; raise DTypeError unless it returns tensors."""
+    body = traced(recorder, f"infer= of {title}", infer, specs)
+    if not body.graph.outputs or not all(isinstance(leaf, Index) for leaf in body.leaves):
+        raise DTypeError(f"{title}: infer= returned no tensors, or other values too")
+    require_types(title, "result", [value.spec for value in body.graph.outputs], GIVEN)
+    return body
+
+
+def computed(
+    title: str,
+    infer: Function | None,
+    reference: Function | None,
+    inputs: Sequence[torch.Tensor],
+) -> Any:
+    """Return what the reference gives; it is held to ``infer`` here too."""
+    if reference is None:
+        raise UnsupportedError(
+            f"{title}: only an engine computes it: it has no reference",
+            hint="give a function of its inputs that does: reference=",
+        )
+    results = reference(*inputs)
+    if infer is None:
         return results
+    declared = [spec_of(x) for x in results_of(title, "infer=", infer(*inputs))]
+    require_types(title, "result", declared, GIVEN)
+    found = [spec_of(x) for x in results_of(title, "reference=", results)]
+    shapes, dtypes = [spec.shape for spec in declared], [spec.dtype for spec in declared]
+    require_declared(title, found, shapes, dtypes)
+    return results
 
 
 def plugin(
