@@ -134,3 +134,20 @@ def test_weights_beside_floats_are_rounded_where_8_6_would_multiply_them_wrong()
     assert not any(isinstance(node.op, QuantizeDequantize) for node in rounded.nodes)
     x = torch.randn(2, 3, 5, 5)
     assert torch.equal(run(rounded, [x])[0][0], module(x))
+
+
+def test_weights_beside_both_are_of_8_bits_beside_one_alone() -> None:
+    class Twice(Aware):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            weight = self.quantized(self.conv.weight)
+            return F.conv2d(self.quantized(x), weight) + F.conv2d(x, weight)
+
+    graph = trtnn.trace(Twice().eval(), [trtnn.Input((2, 3, 5, 5))])
+    rounded = fold_lone_weights(graph, TensorRT(double.load("8.6")).target)
+    makers = {value: node for node in rounded.nodes for value in node.outputs}
+    found = [
+        [isinstance(makers[v].op, QuantizeDequantize) for v in node.inputs[:2] if v in makers]
+        for node in rounded.nodes
+        if node.op.name == "Convolution"
+    ]
+    assert found == [[True, True], []]

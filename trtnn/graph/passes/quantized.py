@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from trtnn.graph.graph import Graph, Node, Value
+from trtnn.graph.holding import drop_unused
 from trtnn.graph.passes.rewriter import Rewriter
 from trtnn.ops.matrix import MatrixMultiply
 from trtnn.ops.quantization import QuantizeDequantize
@@ -25,24 +26,23 @@ def fold_lone_weights(graph: Graph, target: Any) -> Graph:
     pairs = {
         node.outputs[0]: node for node in graph.nodes if isinstance(node.op, QuantizeDequantize)
     }
-    activations = {value for value, node in pairs.items() if node.inputs[0] not in graph.constants}
-    beside = {
-        value for node in graph.nodes if activations & {*node.inputs} for value in node.inputs
-    }
-    lone = {node for value, node in pairs.items() if value not in activations | beside}
-    if not lone:
-        return graph
+    weights = {value for value, node in pairs.items() if _is_weight(graph, node)}
+    activations = pairs.keys() - weights
     rewriter = Rewriter(graph)
+    made: dict[Value, Value] = {}
+
+    def rounded(value: Value) -> Value:
+        if value not in made:
+            operation, operands = pairs[value].op, pairs[value].inputs
+            assert isinstance(operation, QuantizeDequantize)
+            made[value] = rewriter.compute(operation.reference, *map(rewriter.value, operands))
+        return made[value]
+
     for node in graph.nodes:
-        if node not in lone or node.inputs[1] not in graph.constants:
-            rewriter.keep(node)
-            continue
-        rewriter.origin = node.origin
-        operation = node.op
-        assert isinstance(operation, QuantizeDequantize)
-        rounded = rewriter.compute(operation.reference, *map(rewriter.value, node.inputs))
-        rewriter.substitute(node.outputs, rewriter.tensor(rounded))
-    return rewriter.finish()
+        lone = weights if activations.isdisjoint(node.inputs) else ()
+        inputs = tuple(rounded(v) if v in lone else rewriter.value(v) for v in node.inputs)
+        rewriter.keep(replace(node, inputs=inputs))
+    return drop_unused(rewriter.finish()) if made else graph
 
 
 def widen_quantized(graph: Graph) -> Graph:
@@ -74,7 +74,8 @@ def widen_quantized(graph: Graph) -> Graph:
 
 
 def _is_weight(graph: Graph, node: Node) -> bool:
-    return isinstance(node.op, QuantizeDequantize) and node.inputs[0] in graph.constants
+    known = all(value in graph.constants for value in node.inputs)
+    return isinstance(node.op, QuantizeDequantize) and known
 
 
 def _widened(rewriter: Rewriter, node: Node, rank: int) -> Value:
